@@ -1,0 +1,80 @@
+# Everything runs in .venv, which these targets make themselves: a machine needs python3 >= 3.11, make and a
+# package index. Stamp files under .venv make each set-up step a no-op until the file it reads has changed.
+
+PYTHON ?= python3
+# Words passed on: make serve ARGS="--port 9000", make test ARGS="tests/core -k log".
+ARGS ?=
+# Test processes; 0 runs the tests in pytest's own process.
+WORKERS ?= auto
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What a caller's environment says about where wheels lie is for pip alone.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test check lint format types bench coverage lock clean
+MAKEFLAGS += --no-print-directory
+
+help:  ## Show these targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '%-16s %s\n' "$$target" "$$text"; done
+
+install: $(VENV)/.dev  ## Set up .venv with everything that development needs
+	@echo ".venv is current."
+
+serve: $(VENV)/.serve  ## Run the server (ARGS="--port 9000"); installs only what serving needs
+	@exec $(BIN)/patinox serve $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests (ARGS="tests/core", WORKERS=0 for one process)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+check: lint types test  ## Formatting, lint, types, then the tests
+
+lint: $(VENV)/.dev  ## Check formatting and lint rules
+	@echo "==> ruff"
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run 'make format'."; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+format: $(VENV)/.dev  ## Format, and fix what ruff can fix by itself
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.dev  ## Check types, strictly, in src and tests
+	@echo "==> mypy"
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## Run the benchmarks (ARGS go to them)
+	@if [ -e benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); \
+	else echo "There are no benchmarks yet."; fi
+
+coverage: $(VENV)/.dev  ## Run the tests and report branch coverage
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+lock: $(VENV)/.uv  ## Rewrite requirements/*.txt (ARGS=--upgrade for the newest versions)
+	@UV=$(BIN)/uv sh requirements/lock.sh $(ARGS)
+
+clean:  ## Remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
+
+$(VENV)/.uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Patinox needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+		echo "Name another one with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "==> making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo "'$(PYTHON) -m venv' failed; on Debian and Ubuntu it is in the package python3-venv." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.serve: requirements/serve.txt requirements/build.txt pyproject.toml $(VENV)/.uv
+	@echo "==> installing what the server needs"
+	@$(INSTALL) --require-hashes -r requirements/serve.txt
+	@$(INSTALL) --build-constraints requirements/build.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(VENV)/.uv
+	@echo "==> installing what development needs"
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) --build-constraints requirements/build.txt --editable .
+	@touch $@

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Rewrites the requirement files beside this script. They name no host: where packages come from is the
+# business of whoever installs them, what they are is fixed by their hashes.
+set -eu
+cd "$(dirname "$0")/.."
+UV=${UV:-.venv/bin/uv}
+
+compile() {
+    out=$1
+    shift
+    env -u PIP_FIND_LINKS -u UV_FIND_LINKS "$UV" pip compile --quiet --universal --python-version 3.11 \
+        --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --output-file "$out" "$@"
+    echo "$out"
+}
+
+compile requirements/dev.txt "$@" pyproject.toml --extra server --extra local --group dev
+compile requirements/serve.txt "$@" pyproject.toml --extra server --extra local --constraint requirements/dev.txt
+echo uv | compile requirements/uv.txt "$@" - --constraint requirements/dev.txt
+echo "hatchling>=1.27" | compile requirements/build.txt "$@" -
+
+if grep -nE '://|^-|^ *--(index|extra-index|find-links|default-index)' requirements/*.txt; then
+    echo "A requirement file names a host." >&2
+    exit 1
+fi

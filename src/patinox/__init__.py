@@ -1,0 +1,1 @@
+"""Patinox: write a stream once; attach to it from anywhere, at any time, and miss nothing."""
