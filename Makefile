@@ -9,8 +9,9 @@ WORKERS ?= auto
 
 VENV := .venv
 BIN := $(VENV)/bin
-# What a caller's environment says about where wheels lie is for pip alone.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
+# uv doesn't read pip's configuration, so a package index that pip was given is passed on.
+INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}}; \
+	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test check lint format types bench coverage lock clean
