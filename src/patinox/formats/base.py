@@ -84,7 +84,7 @@ class Reader(Protocol):
         ...
 
 
-class Format(msgspec.Struct, frozen=True, Generic[S]):
+class Format(msgspec.Struct, Generic[S], frozen=True):
     """A dialect: its name, how it goes over HTTP, its reader and its writer.
 
     `stateless` writers make each record's frames from that record alone, so nothing need be replayed before a

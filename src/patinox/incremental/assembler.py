@@ -196,7 +196,7 @@ class Assembly:
                 block.append(data.text)
             case "replace":
                 block.replace(data.text or (data.value if isinstance(data.value, str) else ""))
-                case "bytes.append":
+            case "bytes.append":
                 block.data += data.data
             case "annotation.add":
                 block.annotations.append(data.value)

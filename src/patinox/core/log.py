@@ -1,0 +1,160 @@
+"""The log: an append-only sequence of chunks whose newest part, the hot window, is held in memory.
+
+- Sequences are dense and start at 1. `head` is the last one appended, `first` the oldest one still in the window;
+  an empty window has `first == head + 1`.
+- The window is bounded in chunks and in bytes; the newest chunk always stays, however large it is.
+- What leaves the window is not the log's to keep: a store has it, or (`retain = "window"`) nobody.
+- `ResponseBuffer` is the window itself. Its three overflow strategies differ in what makes room:
+  `drop_oldest` evicts; `drop_newest` and `block` evict only what every reader has read (`release`), and refuse
+  otherwise: the caller of `push` drops, or waits and tries again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from patinox.core.chunks import StreamChunk, Text
+from patinox.core.codec import encode_data
+from patinox.errors import BufferFull
+
+_COMPACT_AT = 512  # evicted slots at the list's front before it is cut: amortised O(1) eviction, O(1) indexing
+
+
+class OverflowStrategy(StrEnum):
+    """What a full window does with the next chunk."""
+
+    DROP_OLDEST = "drop_oldest"
+    DROP_NEWEST = "drop_newest"
+    BLOCK = "block"
+
+
+class ResponseBuffer:
+    """A window of chunks, bounded by `max_size` chunks and `max_bytes` bytes of payload.
+
+    >>> buffer = ResponseBuffer(max_size=2)
+    >>> for n, word in enumerate(["a", "b", "c"], 1):
+    ...     _ = buffer.push(StreamChunk(n, Text(word), 0.0))
+    >>> buffer.get_content()
+    'bc'
+    """
+
+    __slots__ = ("_items", "_start", "evicted", "max_bytes", "max_size", "overflow_strategy", "refused", "released",
+                 "size_bytes")  # fmt: skip
+
+    def __init__(
+        self,
+        max_size: int = 1000,
+        *,
+        max_bytes: int = 4 * 2**20,
+        overflow_strategy: OverflowStrategy | str = OverflowStrategy.DROP_OLDEST,
+    ) -> None:
+        if max_size < 1 or max_bytes < 1:
+            raise ValueError("max_size and max_bytes are at least 1")
+        self.max_size = max_size
+        self.max_bytes = max_bytes
+        self.overflow_strategy = OverflowStrategy(overflow_strategy)
+        self.size_bytes = 0
+        self.evicted = 0
+        self.refused = 0
+        self.released: int | None = None
+        self._items: list[StreamChunk] = []
+        self._start = 0
+
+    def __len__(self) -> int:
+        return len(self._items) - self._start
+
+    def __repr__(self) -> str:
+        return f"<ResponseBuffer {len(self)}/{self.max_size} chunks, {self.size_bytes}/{self.max_bytes} bytes>"
+
+    @property
+    def first(self) -> int | None:
+        """The sequence of the oldest chunk, or None when empty."""
+        return self._items[self._start].sequence if len(self) else None
+
+    def release(self, sequence: int | None) -> None:
+        """Says that every reader has read up to `sequence` (None: there is no reader to wait for)."""
+        self.released = sequence
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a chunk of `size_bytes` could be pushed now."""
+        if self.overflow_strategy is OverflowStrategy.DROP_OLDEST or self.released is None:
+            return True
+        count, total = len(self) + 1, self.size_bytes + size_bytes
+        for chunk in self._items[self._start :]:
+            if count <= self.max_size and total <= self.max_bytes:
+                return True
+            if chunk.sequence > self.released:
+                return False
+            count, total = count - 1, total - len(chunk.payload)
+        return True
+
+    def push(self, chunk: StreamChunk) -> int:
+        """Appends, and returns how many chunks were evicted for it.
+
+        Raises `BufferFull` where the strategy is not `drop_oldest` and some reader has yet to read the oldest.
+        """
+        size_bytes = len(chunk.payload)
+        if not self.has_room(size_bytes):
+            self.refused += 1
+            raise BufferFull(f"the buffer is full: {len(self)} chunks, {self.size_bytes} bytes, not all of them read")
+        self._items.append(chunk)
+        self.size_bytes += size_bytes
+        before = self._start
+        while (len(self._items) - self._start > self.max_size or self.size_bytes > self.max_bytes) and len(self) > 1:
+            self.size_bytes -= len(self._items[self._start].payload)
+            self._start += 1
+        evicted = self._start - before
+        self.evicted += evicted
+        if self._start >= _COMPACT_AT:
+            del self._items[: self._start]
+            self._start = 0
+        return evicted
+
+    def slice(self, after: int, limit: int) -> Sequence[StreamChunk]:
+        """Up to `limit` chunks with a sequence above `after`; `after` must not lie before the window."""
+        if not len(self):
+            return []
+        begin = self._start + max(0, after + 1 - self._items[self._start].sequence)
+        return self._items[begin : begin + limit]
+
+    def get_content(self) -> str:
+        """The text in the window, joined; what is not text is passed over."""
+        return "".join(c.data.text for c in self._items[self._start :] if isinstance(c.data, Text))
+
+
+class StreamLog:
+    """Numbers what is appended and keeps its newest part hot."""
+
+    __slots__ = ("epoch", "head", "size_bytes", "window")
+
+    def __init__(self, epoch: str, window: ResponseBuffer | None = None) -> None:
+        self.epoch = epoch
+        self.window = window if window is not None else ResponseBuffer()
+        self.head = 0
+        self.size_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<StreamLog {self.epoch} head={self.head} first={self.first}>"
+
+    @property
+    def first(self) -> int:
+        """The oldest sequence in the window; `head + 1` when it is empty."""
+        first = self.window.first
+        return self.head + 1 if first is None else first
+
+    def append(self, data: Any, timestamp: float, *, is_final: bool = False, payload: bytes = b"") -> StreamChunk:
+        """Numbers `data` and puts it into the window; `payload` saves encoding it again.
+
+        Raises `BufferFull` (nothing was numbered) or `InvalidChunk` (not JSON).
+        """
+        chunk = StreamChunk(self.head + 1, data, timestamp, is_final, self.epoch, payload or encode_data(data))
+        self.window.push(chunk)
+        self.head += 1
+        self.size_bytes += len(chunk.payload)
+        return chunk
+
+    def slice(self, after: int, limit: int = 256) -> Sequence[StreamChunk]:
+        """Up to `limit` hot chunks after the sequence `after`."""
+        return self.window.slice(after, limit)

@@ -1,0 +1,1 @@
+"""Dialects: one file each, both directions, and the framing they share."""

@@ -1,0 +1,1 @@
+"""Where whole streams are kept: the contract, and the engines that fulfil it."""
