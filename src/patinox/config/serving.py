@@ -1,0 +1,154 @@
+"""`[server]` and `[gateway]`: where the server listens, and which models' servers it asks.
+
+An upstream's key is a secret and stands in no file and in no command line, where every user of the machine
+could read it: it comes from the environment, in the variable that `key_variable` names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, cast
+
+from patinox.config.choices import Dialect
+from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
+from patinox.config.quantities import Count, Duration
+from patinox.config.schema import NAME, Problem, Settings, refuse
+from patinox.config.units import DAY_S
+
+LOCAL = "local"  # the upstream name of the embedded model
+
+_NAME_PATTERN = "[a-z0-9]+(-[a-z0-9]+)*"
+_NAME_FORM = "lower-case letters and digits, with single hyphens between them"
+_DIALECT_AND_URL = re.compile(r"(?P<dialect>[^+:/]*)\+(?P<url>.*)")
+UPSTREAM_NAME = Text("An upstream's name: models are asked for as NAME/model.", _NAME_FORM, _NAME_PATTERN)
+
+
+class ServerConfig(Settings, frozen=True, kw_only=True):
+    """Where `patinox serve` listens and what it keeps streams in."""
+
+    table: ClassVar[str] = "server"
+
+    host: Annotated[
+        str,
+        Text(
+            "The address to listen on; 0.0.0.0 is every IPv4 one.",
+            "a host name or an IP address",
+            r"[A-Za-z0-9._:%-]+",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[int, Count("The TCP port to listen on.", least=1, most=65_535, zero="any free one")] = (
+        8787
+    )
+    workers: Annotated[
+        int, Count("Server processes. More than one need a store that they share.", least=1, most=256)
+    ] = 1
+    local_model: Annotated[bool, Flag("Whether to run the embedded model, as the upstream `local`.")] = True
+    store: Annotated[
+        str,
+        Text(
+            "Where streams are kept: `memory://` is gone with the process.",
+            "a URL such as memory://",
+            r"[a-z][a-z0-9+.-]*://\S*",
+        ),
+    ] = "memory://"
+
+    @classmethod
+    def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
+        """The memory of one process is no store for several."""
+        if at["server.workers"] > 1 and at["server.store"].startswith("memory:"):
+            yield Problem(
+                ("server.workers", "server.store"),
+                f'server.workers = {at["server.workers"]} with server.store = "{at["server.store"]}": each '
+                "process would have streams of its own, unknown to the others. "
+                "Set workers = 1, or a store that they share.",
+            )
+
+
+class UpstreamConfig(Settings, frozen=True, kw_only=True):
+    """A server of models that the gateway may ask. Its key comes from `PATINOX_<NAME>_KEY`."""
+
+    table: ClassVar[str] = f"gateway.upstreams.{NAME}"
+    name_kind: ClassVar[Kind | None] = UPSTREAM_NAME
+    misplaced: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("key", "api_key", "apikey", "token", "secret", "password"),
+        "keys stand in no file: put it into the environment as PATINOX_<NAME>_KEY",
+    )
+
+    name: str
+    url: Annotated[str, BaseUrl("Where the upstream's API begins, such as https://api.example.com/v1.")]
+    dialect: Annotated[Dialect, Choice("The protocol the upstream speaks.", Dialect)] = Dialect.OPENAI_CHAT
+    models: Annotated[
+        tuple[str, ...], Names("The models to offer; where empty, those that the upstream lists itself.")
+    ] = ()
+
+    @property
+    def key_variable(self) -> str:
+        """The environment variable that holds this upstream's key."""
+        return key_variable(self.name)
+
+
+class GatewayConfig(Settings, frozen=True, kw_only=True):
+    """How patient the gateway is with upstreams, and which there are."""
+
+    table: ClassVar[str] = "gateway"
+
+    connect_timeout_s: Annotated[
+        float, Duration("How long connecting to an upstream may take.", most=DAY_S)
+    ] = 10.0
+    first_token_timeout_s: Annotated[
+        float, Duration("How long an upstream may take from the request to the first token.", most=DAY_S)
+    ] = 120.0
+    idle_timeout_s: Annotated[
+        float, Duration("How long an upstream may be silent between two tokens.", most=DAY_S)
+    ] = 60.0
+    default_upstream: Annotated[
+        str,
+        Text(
+            "The upstream of models without NAME/; empty: the first configured, else the embedded model.",
+            "the name of an upstream, or empty",
+            f"({_NAME_PATTERN})?",
+        ),
+    ] = ""
+    upstreams: tuple[UpstreamConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [upstream.name for upstream in self.upstreams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        refuse(
+            Problem((f"gateway.upstreams.{name}",), f'there are two upstreams named "{name}"')
+            for name in twice
+        )
+
+    def upstream(self, name: str) -> UpstreamConfig | None:
+        """The upstream of this name, if there is one."""
+        return next((upstream for upstream in self.upstreams if upstream.name == name), None)
+
+
+def key_variable(name: str) -> str:
+    """`PATINOX_MY_NAME_KEY` for `my-name`: names have no underscores, so no two share a variable."""
+    return f"PATINOX_{name.upper().replace('-', '_')}_KEY"
+
+
+def parse_upstream(text: str) -> UpstreamConfig:
+    """Reads the command line's `NAME=[DIALECT+]URL`; DIALECT: else `openai-chat`. Raises ConfigError."""
+    name, equals, rest = text.partition("=")
+    if not equals:
+        shown = mask_credentials(repr(text))
+        refuse([Problem((), f"the upstream {shown} is to be written NAME=[DIALECT+]URL")])
+    match = _DIALECT_AND_URL.fullmatch(rest)
+    if match is None:  # a plus further on is the URL's own
+        return UpstreamConfig(name=name, url=rest)
+    # The constructor makes a Dialect of the word, or says which there are.
+    return UpstreamConfig(name=name, url=match["url"], dialect=cast(Dialect, match["dialect"]))
+
+
+def upstream_overrides(texts: Iterable[str]) -> dict[str, object]:
+    """The `--upstream` options as overrides for `Config.load`; their dialect, too, is over the file's."""
+    upstreams = [parse_upstream(text) for text in texts]
+    GatewayConfig(upstreams=tuple(upstreams))  # refuses a name given twice
+    return {
+        f"gateway.upstreams.{upstream.name}": {"url": upstream.url, "dialect": upstream.dialect}
+        for upstream in upstreams
+    }

@@ -1,0 +1,252 @@
+"""`[streaming]`: everything the library itself can be told, with its defaults.
+
+StreamingConfig            streaming                buffers, limits and lifetimes of streams
+├── SseConfig              streaming.sse
+├── WebSocketConfig        streaming.websocket
+└── BackpressureConfig     streaming.backpressure   when a reader lags, and what is done about it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import msgspec
+
+from patinox.config.choices import BackpressureStrategy, OnAbandon, OverflowStrategy, PaceTo, Retain
+from patinox.config.combinations import refusal
+from patinox.config.kinds import Choice, Flag
+from patinox.config.quantities import Abandon, Count, Duration, Fraction, Size
+from patinox.config.schema import Problem, Settings
+from patinox.config.units import DAY_S, HOUR_S, MIB
+
+if TYPE_CHECKING:
+    from patinox.config.whole import Config
+
+
+class SseConfig(Settings, frozen=True, kw_only=True):
+    """Server-Sent Events (WHATWG HTML, section 9.2)."""
+
+    table: ClassVar[str] = "streaming.sse"
+
+    retry_interval_s: Annotated[
+        float, Duration("How long a client waits before it reconnects, as `retry:` tells it.", most=HOUR_S)
+    ] = 5.0
+    max_connections: Annotated[
+        int,
+        Count(
+            "SSE and NDJSON readers connected to one process at once; more get 503.", least=1, most=1_000_000
+        ),
+    ] = 10_000
+    heartbeat_interval_s: Annotated[
+        float,
+        Duration("A connection silent for this long is sent a heartbeat.", most=HOUR_S, zero="no heartbeats"),
+    ] = 30.0
+    compression: Annotated[
+        bool,
+        Flag(
+            "Gzip, flushed at each event, for clients that accept it. Compression can leak secrets (BREACH)."
+        ),
+    ] = False
+
+
+class WebSocketConfig(Settings, frozen=True, kw_only=True):
+    """WebSocket connections (RFC 6455)."""
+
+    table: ClassVar[str] = "streaming.websocket"
+
+    max_frame_size: Annotated[
+        int,
+        Size(
+            "The largest message taken from a client; a larger one closes the socket with 1009.",
+            least=1024,
+            most=1 << 30,
+        ),
+    ] = 65_536
+    compression: Annotated[bool, Flag("Per-message deflate (RFC 7692) for clients that offer it.")] = True
+    ping_interval_s: Annotated[
+        float, Duration("A socket silent for this long is sent a ping.", most=HOUR_S, zero="no pings")
+    ] = 30.0
+    max_subscriptions: Annotated[
+        int, Count("Streams that one socket may be subscribed to at once.", least=1, most=100_000)
+    ] = 100
+    message_rate: Annotated[
+        int,
+        Count(
+            "Messages a second that one client may send, on average; more close the socket with 4429.",
+            zero="no limit",
+        ),
+    ] = 0
+
+
+class BackpressureConfig(Settings, frozen=True, kw_only=True):
+    """When a reader lags behind the head of its stream, and what is done about it."""
+
+    table: ClassVar[str] = "streaming.backpressure"
+
+    threshold: Annotated[
+        int, Count("The high mark: chunks of lag at which a reader is under pressure.", least=1)
+    ] = 100
+    threshold_bytes: Annotated[
+        int, Size("The high mark in bytes; whichever of the two is reached first.")
+    ] = MIB
+    low_mark: Annotated[
+        float, Fraction("The low mark, as a fraction of the high one: at this much lag the pressure is over.")
+    ] = 0.5
+    strategy: Annotated[
+        BackpressureStrategy,
+        Choice("What happens at the high mark (see the table of combinations).", BackpressureStrategy),
+    ] = BackpressureStrategy.PAUSE
+    pace_to: Annotated[
+        PaceTo,
+        Choice(
+            "Whose pace the producer keeps when it waits: with `fastest` only when all readers lag.", PaceTo
+        ),
+    ] = PaceTo.FASTEST
+    stall_s: Annotated[
+        float,
+        Duration("A lagging reader without progress for this long is no longer waited for.", most=HOUR_S),
+    ] = 5.0
+    max_lag: Annotated[
+        int,
+        Count(
+            "The hard bound: chunks of lag at which a reader is disconnected; it can resume.",
+            least=1,
+            zero="as far back as the log reaches",
+        ),
+    ] = 0
+    max_lag_bytes: Annotated[
+        int,
+        Size(
+            "The hard bound in bytes; whichever of the two is reached first.",
+            zero="as far back as the log reaches",
+        ),
+    ] = 0
+
+    @classmethod
+    def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
+        """A hard bound below the high mark cuts a reader off before anything else can be tried."""
+        if at[f"{cls.table}.strategy"] is BackpressureStrategy.BUFFER:
+            return  # has no use for the high mark
+        for mark, bound in (("threshold", "max_lag"), ("threshold_bytes", "max_lag_bytes")):
+            mark, bound = f"{cls.table}.{mark}", f"{cls.table}.{bound}"
+            if 0 < at[bound] < at[mark]:
+                yield Problem(
+                    (bound, mark),
+                    f"{bound} = {at[bound]} is below {mark} = {at[mark]}: readers would be cut off before "
+                    f"they are under pressure. Raise {bound}, or set it to 0 for none.",
+                )
+
+    @property
+    def pacing(self) -> PaceTo:
+        """`pace_to` where `pause` makes the producer wait at the high mark, `none` where nothing does."""
+        return self.pace_to if self.strategy is BackpressureStrategy.PAUSE else PaceTo.NONE
+
+
+class StreamingConfig(Settings, frozen=True, kw_only=True):
+    """Buffers, limits and lifetimes of streams."""
+
+    table: ClassVar[str] = "streaming"
+
+    buffer_size: Annotated[
+        int,
+        Count("Chunks in the hot window that each open stream keeps in memory.", least=1, most=10_000_000),
+    ] = 1000
+    buffer_bytes: Annotated[
+        int, Size("The hot window in bytes; it always holds the newest chunk, however large.")
+    ] = 4 * MIB
+    overflow_strategy: Annotated[
+        OverflowStrategy,
+        Choice(
+            "What an append does when the hot window is full.",
+            OverflowStrategy,
+        ),
+    ] = OverflowStrategy.DROP_OLDEST
+    retain: Annotated[
+        Retain,
+        Choice(
+            "What a stream keeps unless it says otherwise: all its chunks, or only the hot window.", Retain
+        ),
+    ] = Retain.FULL
+    max_stream_bytes: Annotated[
+        int, Size("The largest stream; one that grows beyond it ends `incomplete`.")
+    ] = 16 * MIB
+    max_chunk_bytes: Annotated[int, Size("The largest chunk; a larger one is refused with 413.")] = MIB
+    max_body_bytes: Annotated[int, Size("The largest request body; a larger one is refused with 413.")] = (
+        16 * MIB
+    )
+    max_streams: Annotated[int, Count("Streams held at once; one more is refused with 503.", least=1)] = (
+        100_000
+    )
+    max_streams_per_producer: Annotated[
+        int, Count("Open streams that one producer may hold; one more is refused with 429.", zero="no limit")
+    ] = 0
+    ttl_s: Annotated[float, Duration("How long a finished stream stays; afterwards it is gone (410).")] = (
+        DAY_S
+    )
+    on_abandon: Annotated[
+        OnAbandon, Abandon("What becomes of a stream that nobody watches any more, unless it says otherwise.")
+    ] = OnAbandon()
+    producer_timeout_s: Annotated[
+        float,
+        Duration(
+            "A stream whose producer is silent for this long ends `interrupted`.",
+            zero="producers may be silent",
+        ),
+    ] = 0.0
+    max_connections_per_stream: Annotated[
+        int, Count("Readers of one stream at once; one more is refused with 429.", zero="no limit")
+    ] = 0
+    max_connections_per_address: Annotated[
+        int, Count("Readers from one network address at once; one more is refused with 429.", zero="no limit")
+    ] = 0
+    write_deadline_s: Annotated[
+        float,
+        Duration(
+            "A connection that takes nothing for this long is closed; its reader can resume.", most=HOUR_S
+        ),
+    ] = 30.0
+    drain_timeout_s: Annotated[
+        float,
+        Duration(
+            "How long a shutdown waits for readers to take what is left.", most=HOUR_S, zero="no waiting"
+        ),
+    ] = 5.0
+    sse: SseConfig = msgspec.field(default_factory=SseConfig)
+    websocket: WebSocketConfig = msgspec.field(default_factory=WebSocketConfig)
+    backpressure: BackpressureConfig = msgspec.field(default_factory=BackpressureConfig)
+
+    @classmethod
+    def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
+        """Combinations of overflow, strategy and pace that contradict themselves (`combinations.py`)."""
+        keys = (
+            "streaming.overflow_strategy",
+            "streaming.backpressure.strategy",
+            "streaming.backpressure.pace_to",
+        )
+        found = refusal(at[keys[0]], at[keys[1]], at[keys[2]])
+        if found is not None:
+            stated = ", ".join(f'{key} = "{at[key]}"' for key in keys)
+            yield Problem(keys, f"{stated} contradict each other: {found.reason}. Instead, {found.instead}.")
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | None = None,
+        env: Mapping[str, str] | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> StreamingConfig:
+        """The `streaming` part of `Config.load`, which says what may be given and raised."""
+        return _whole().load(path, env, overrides).streaming
+
+    @classmethod
+    def from_toml(cls, text: str) -> StreamingConfig:
+        """The settings of a TOML text; its other tables are validated and left. Raises ConfigError."""
+        return _whole().from_toml(text).streaming
+
+
+def _whole() -> type[Config]:
+    from patinox.config.whole import Config  # which imports this module
+
+    return Config
