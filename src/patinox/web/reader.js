@@ -117,6 +117,10 @@ export class Reader {
     if (id) this.#moveTo(id);
     this.on.connection("live");
     this.on.attached(outcome, again);
+    if (outcome !== "complete") return;
+    // Nothing will follow: how it ended is in the snapshot.
+    this.#unlink();
+    this.#diagnose();
   }
 
   #moveTo(id) {
