@@ -1,1 +1,110 @@
-"""Patinox: write a stream once; attach to it from anywhere, at any time, and miss nothing."""
+"""Patinox: the streaming layer between whoever produces an answer and everyone who watches it.
+
+    source ──▶ pipeline ──▶ StreamLog ─┬─▶ view(format) ──▶ frames ─┬─▶ subscription(cursor) ──▶ sink (SSE)
+    (tokens,   (read the    (numbered  │   encoded once,            ├─▶ subscription(cursor) ──▶ sink (NDJSON)
+     any        dialect,     chunks,   │   shared by all            └─▶ …
+     iterator)  assemble)    a store)  └─▶ view(other format) ──▶ …
+
+A stream is a numbered log, and a reader is a cursor on it. Write once; attach at any time, in any dialect, and miss
+nothing. Start with `StreamManager`; `patinox.asgi` mounts it in a web application; `patinox serve` is a server of its
+own.
+"""
+
+from patinox.config import (
+    BackpressureConfig,
+    BackpressureStrategy,
+    Config,
+    OnAbandon,
+    OverflowStrategy,
+    PaceTo,
+    Retain,
+    SseConfig,
+    StreamingConfig,
+    WebSocketConfig,
+)
+from patinox.core.attach import AttachOutcome, Gap
+from patinox.core.chunks import (
+    Binary,
+    ChunkData,
+    End,
+    Error,
+    EventId,
+    Json,
+    Outcome,
+    StreamChunk,
+    Text,
+)
+from patinox.core.lifecycle import State
+from patinox.core.log import ResponseBuffer, StreamLog
+from patinox.errors import (
+    BufferFull,
+    ConfigError,
+    InputError,
+    InvalidChunk,
+    InvalidEventId,
+    LimitExceeded,
+    PatinoxError,
+    ShuttingDown,
+    StreamClosed,
+    StreamExists,
+    StreamGone,
+    StreamNotFound,
+    TooLarge,
+    UnknownFormat,
+    UpstreamError,
+)
+from patinox.formats.base import Format, Frame, Reader, Writer
+from patinox.manager import ActiveStream, Relay, StreamManager
+from patinox.stores.memory import MemoryStore
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "ActiveStream",
+    "AttachOutcome",
+    "BackpressureConfig",
+    "BackpressureStrategy",
+    "Binary",
+    "BufferFull",
+    "ChunkData",
+    "Config",
+    "ConfigError",
+    "End",
+    "Error",
+    "EventId",
+    "Format",
+    "Frame",
+    "Gap",
+    "InputError",
+    "InvalidChunk",
+    "InvalidEventId",
+    "Json",
+    "LimitExceeded",
+    "MemoryStore",
+    "OnAbandon",
+    "Outcome",
+    "OverflowStrategy",
+    "PaceTo",
+    "PatinoxError",
+    "Reader",
+    "Relay",
+    "ResponseBuffer",
+    "Retain",
+    "ShuttingDown",
+    "SseConfig",
+    "State",
+    "StreamChunk",
+    "StreamClosed",
+    "StreamExists",
+    "StreamGone",
+    "StreamLog",
+    "StreamManager",
+    "StreamNotFound",
+    "StreamingConfig",
+    "Text",
+    "TooLarge",
+    "UnknownFormat",
+    "UpstreamError",
+    "WebSocketConfig",
+    "Writer",
+]

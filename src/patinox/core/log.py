@@ -12,22 +12,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Any
 
+from patinox.config.choices import OverflowStrategy
 from patinox.core.chunks import StreamChunk, Text
 from patinox.core.codec import encode_data
 from patinox.errors import BufferFull
 
 _COMPACT_AT = 512  # evicted slots at the list's front before it is cut: amortised O(1) eviction, O(1) indexing
-
-
-class OverflowStrategy(StrEnum):
-    """What a full window does with the next chunk."""
-
-    DROP_OLDEST = "drop_oldest"
-    DROP_NEWEST = "drop_newest"
-    BLOCK = "block"
 
 
 class ResponseBuffer:
@@ -82,7 +74,8 @@ class ResponseBuffer:
         if self.overflow_strategy is OverflowStrategy.DROP_OLDEST or self.released is None:
             return True
         count, total = len(self) + 1, self.size_bytes + size_bytes
-        for chunk in self._items[self._start :]:
+        for index in range(self._start, len(self._items)):
+            chunk = self._items[index]
             if count <= self.max_size and total <= self.max_bytes:
                 return True
             if chunk.sequence > self.released:

@@ -6,6 +6,7 @@ foreign ones carry neither by default, since official clients break on them (doc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -26,7 +27,7 @@ class Wire(Protocol):
     controls: bool
     aborts: bool
 
-    def record(self, event_id: str, frames: tuple[Frame, ...] | list[Frame]) -> bytes:
+    def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
         """The bytes of one record: `event_id` on its last frame, `event_id.k` on earlier ones, where ids are said."""
         ...
 
@@ -52,7 +53,7 @@ class SseWire:
         self._ids = ids
         self._retry_ms = retry_ms
 
-    def record(self, event_id: str, frames: tuple[Frame, ...] | list[Frame]) -> bytes:
+    def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
         """One event a frame."""
         if len(frames) == 1:
             return self._event(frames[0], event_id)
@@ -83,7 +84,7 @@ class NativeLinesWire:
     controls = True
     aborts = False
 
-    def record(self, event_id: str, frames: tuple[Frame, ...] | list[Frame]) -> bytes:
+    def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
         """One line a frame; the native writer makes one a record."""
         return b"".join(
             b'{"id":"%b","event":"%b","data":%b}\n' % (event_id.encode(), frame.event.encode(), frame.data)
@@ -109,13 +110,13 @@ class PlainWire:
     controls = False
 
     def __init__(self, format_: Format[Any]) -> None:
-        self.name = format_.framing
+        self.name: str = format_.framing
         self.content_type = format_.content_type
         self.aborts = format_.framing == "raw"
         self.heartbeat = b"" if self.aborts else format_.heartbeat
         self._end = b"" if self.aborts else b"\n"
 
-    def record(self, event_id: str, frames: tuple[Frame, ...] | list[Frame]) -> bytes:
+    def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
         """The payloads, a line each or joined."""
         return b"".join(frame.data + self._end for frame in frames)
 

@@ -39,7 +39,7 @@ class StreamHead(msgspec.Struct, frozen=True):
     id: str
     epoch: str
     created_s: float
-    metadata: Mapping[str, Any] = {}  # noqa: RUF012 - never written to
+    metadata: Mapping[str, Any] = {}
 
 
 class Writer(Protocol[S]):

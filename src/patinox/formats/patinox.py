@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from patinox.core.chunks import End, Error, Outcome, StreamChunk
+from patinox.core.chunks import End, Error, StreamChunk
 from patinox.core.codec import chunk_from_wire, decode_data, encode_data
 from patinox.errors import InvalidChunk
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
@@ -122,5 +122,32 @@ NDJSON = Format(
     heartbeat=b" ",
 )
 
-FAILING = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.FAILED})
-"""The outcomes a dialect may not end as a success."""
+
+class TextEventsWriter:
+    """Text over SSE without JSON: each text event has the bare text as its data; the end is told as ever."""
+
+    def initial(self, head: StreamHead) -> None:
+        """No state."""
+
+    def write(self, state: None, chunk: StreamChunk, assembly: Assembly) -> tuple[None, Sequence[Frame]]:
+        """`text` events for what a reader of plain text sees, and the record that ends the log."""
+        if chunk.is_final:
+            return None, (Frame(chunk.payload or encode_data(chunk.data), chunk.data.kind),)
+        text = assembly.visible_text(chunk.data)
+        return None, (Frame(text.encode(), "text"),) if text else ()
+
+    def openers(self, state: None, assembly: Assembly) -> Sequence[Frame]:
+        """None: there is nothing open."""
+        return ()
+
+
+TEXT_EVENTS = Format(
+    name="text-events",
+    title="Text as server-sent events",
+    content_type="text/event-stream; charset=utf-8",
+    framing="sse",
+    reader=NativeReader,
+    writer=TextEventsWriter(),
+    stateless=True,
+    heartbeat=b": \n\n",
+)

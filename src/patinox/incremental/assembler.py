@@ -39,8 +39,8 @@ _BARE = -1  # the block number of text that came without blocks, as `Text` chunk
 class AssembledBlock:
     """One block of content: its kind, its text so far, and what came with it."""
 
-    __slots__ = ("_parts", "annotations", "arguments", "call_id", "choice", "data", "ended", "index", "kind", "message",
-                 "name", "value")  # fmt: skip
+    __slots__ = ("_parts", "annotations", "arguments", "call_id", "choice", "data", "ended", "index", "kind", "logprobs",
+                 "message", "name", "value")  # fmt: skip
 
     def __init__(self, start: BlockStart) -> None:
         self.message = start.message
@@ -52,6 +52,7 @@ class AssembledBlock:
         self.annotations: list[Any] = []
         self.arguments: Any = None
         self.data = bytearray()
+        self.logprobs: list[Any] = []
         self.value: Any = None
         self.ended = False
         self._parts: list[str] = []
@@ -83,6 +84,8 @@ class AssembledBlock:
             body["text"] = self.text
         if self.annotations:
             body["annotations"] = self.annotations
+        if self.logprobs:
+            body["logprobs"] = self.logprobs
         if self.data:
             body["base64"] = bytes(self.data)
         body["ended"] = self.ended
@@ -120,7 +123,7 @@ class Assembly:
 
     @property
     def available(self) -> bool:
-        """Whether a snapshot can stand for the log: not with the application's own Json or Binary, nor over the bound."""
+        """Whether a snapshot can stand for the log: not with the application's own data, nor over the bound."""
         return not (self.own_data or self.overflowed)
 
     @property
@@ -131,6 +134,15 @@ class Assembly:
     def block(self, message: int, index: int | None) -> AssembledBlock | None:
         """The block with this number in this message, where it has begun."""
         return self.blocks.get((message, index))
+
+    def visible_text(self, data: Any) -> str:
+        """The part of one chunk's data that a reader of plain text sees: `content` is the sum of these."""
+        if isinstance(data, Text):
+            return data.text
+        if not isinstance(data, BlockDelta) or data.op != "text.append" or data.choice:
+            return ""
+        block = self.blocks.get((data.message, data.block))
+        return data.text if block is None or block.kind == "text" else ""
 
     def apply(self, chunk: StreamChunk) -> None:
         """Takes the next chunk of the log."""
@@ -200,6 +212,8 @@ class Assembly:
                 block.data += data.data
             case "annotation.add":
                 block.annotations.append(data.value)
+            case "logprobs.add":
+                block.logprobs.append(data.value)
             case "opaque.append":
                 block.value = f"{block.value or ''}{data.value}"
             case "opaque.set":

@@ -1,0 +1,127 @@
+"""Patinox in somebody's application: the public face for mounting.
+
+    from patinox.asgi import PatinoxApp, sse_response
+
+    app.mount("/live", PatinoxApp(manager))               # all calls on streams, in FastAPI, Starlette, Litestar, …
+    return await sse_response(request, manager.relay(…))  # one endpoint that streams, and resumes, an answer
+
+Needs Starlette (`pip install "patinox[server]"`, or FastAPI, which brings it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Router
+
+from patinox.core.attach import After
+from patinox.core.chunks import EventId
+from patinox.delivery.sink import Send
+from patinox.errors import PatinoxError
+from patinox.manager import ActiveStream, Relay, StreamManager
+from patinox.manager.stream import parse_after
+from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.http import HttpReader, Receive, check_connections
+from patinox.transports.negotiation import negotiate
+from patinox.transports.streams_api import routes
+
+__all__ = ["Endpoint", "PatinoxApp", "StreamResponse", "sse_response"]
+
+
+class PatinoxApp:
+    """An ASGI application with all calls on streams, to be mounted anywhere or served by itself.
+
+    Without a manager it makes its own, entered and closed with the ASGI lifespan; mounted under an application that
+    passes no lifespan on, give it a manager that the application's own lifespan enters.
+    """
+
+    def __init__(self, manager: StreamManager | None = None) -> None:
+        self.manager = manager if manager is not None else StreamManager()
+        self._owns_manager = manager is None
+        self._router = Router(routes(self.manager))
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serves one connection, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                if self._owns_manager:
+                    await self.manager.__aenter__()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                if self._owns_manager:
+                    await self.manager.aclose()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+class StreamResponse(Response):
+    """A Starlette response that reads a stream; FastAPI takes it as it is."""
+
+    def __init__(self, answer: Asgi) -> None:
+        super().__init__()
+        self._answer = answer
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Serves the stream."""
+        await self._answer(scope, receive, send)
+
+
+async def sse_response(
+    request: Request, source: Relay | ActiveStream, *, format: str | None = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Answers a request with a stream: SSE, or what `Accept`, `?format=` or `format` ask for.
+
+    A client that comes back with the id of an event of a stream that is still known (`Last-Event-ID`, as a browser's
+    EventSource sends it, or `?after=`) is attached to *that* stream where it left off: a relay that was not started is
+    then never started, and its source is closed unread. What cannot be answered so is answered as a JSON error.
+    """
+    try:
+        return StreamResponse(await _reader(request, source, format, headers or {}))
+    except PatinoxError as error:
+        if isinstance(source, Relay):
+            await source.discard()
+        return StreamResponse(error_reply(error))
+
+
+async def _reader(
+    request: Request, source: Relay | ActiveStream, format_name: str | None, headers: dict[str, str]
+) -> Asgi:
+    manager, query = source.manager, request.query_params
+    last_event_id = request.headers.get("last-event-id")
+    after = parse_after(last_event_id or query.get("after"))
+    answer = negotiate(
+        _no_page(request.headers.get("accept")), format_name or query.get("format"), manager.formats,
+        ids=query.get("ids") == "1", retry_ms=round(manager.config.sse.retry_interval_s * 1000),
+    )  # fmt: skip
+    check_connections(manager)
+    stream = await _attach_or_start(source, after)
+    if answer.wire is None:
+        return Reply(stream.snapshot())
+    fresh = last_event_id is None and query.get("openers", "true") not in ("0", "false")
+    extra = tuple(headers.items())
+    return HttpReader(manager, stream, answer.format, answer.wire, after, fresh=fresh, headers=extra)
+
+
+async def _attach_or_start(source: Relay | ActiveStream, after: After) -> ActiveStream:
+    if isinstance(source, ActiveStream):
+        return source
+    known = source.manager.find(after) if isinstance(after, EventId) else None
+    if known is None:
+        return await source.start()
+    await source.discard()
+    return known
+
+
+def _no_page(accept: str | None) -> str | None:
+    """A page is the server's to show; a browser that opens the endpoint itself sees the stream."""
+    return None if accept is not None and "text/html" in accept else accept

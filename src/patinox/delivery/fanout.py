@@ -1,0 +1,260 @@
+"""The fan-out: everything that was appended goes to every reader at the head, one pass per turn of the event loop.
+
+    append → mark(feed) ─call_soon─▶ pass: per view, make the new frames once, pack one message,
+                                     push it into the sink of each parked subscription
+                                       ├─ left at once       → the next one
+                                       ├─ must wait (busy)   → a small task finishes this write, then catches up
+                                       └─ raised             → the reader is gone
+
+A *parked* subscription stands at the head and costs nothing while nothing happens. One that is not parked (it has
+just attached, its socket was full, it fell out of the window) is brought to the head by its task with joined
+writes of bounded size, and parks there. The pass gives the loop back every few milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterator
+from typing import Any
+
+from patinox.delivery.feed import Feed
+from patinox.delivery.sink import Message, Sink
+from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
+from patinox.delivery.view import View
+
+_SLICE_S = 0.004  # how long a pass may hold the event loop
+_LOOK_AT_CLOCK_EVERY = 32  # deliveries; at some 10 µs each well below a slice
+_BEATS = 4  # heartbeat ticks an interval: a silent connection is served between 3/4 and one interval
+
+_log = logging.getLogger("patinox.delivery")
+
+
+class Fanout:
+    """Delivers for one event loop. Owns the subscriptions given to `deliver` until they are done or dropped."""
+
+    def __init__(self, *, heartbeat_interval_s: float = 30.0, write_deadline_s: float = 30.0) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._dirty: dict[Feed, None] = {}
+        self._pass: Iterator[None] | None = None
+        self._beat: Iterator[None] | None = None
+        self._subscriptions: dict[Subscription, None] = {}
+        self._write_deadline_s = write_deadline_s
+        self._tick_s = heartbeat_interval_s / _BEATS
+        self._timer = self._loop.call_later(self._tick_s, self._tick) if self._tick_s else None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Fanout {len(self._subscriptions)} subscriptions>"
+
+    def __len__(self) -> int:
+        return len(self._subscriptions)
+
+    def stats(self) -> dict[str, int]:
+        """Subscriptions held, and how many of them stand at the head."""
+        busy = sum(1 for subscription in self._subscriptions if subscription.task is not None)
+        return {"subscriptions": len(self._subscriptions), "at_head": len(self._subscriptions) - busy, "busy": busy}
+
+    def mark(self, feed: Feed) -> None:
+        """Says that a feed has something new (or has ended); delivered in the loop's next turn."""
+        self._dirty[feed] = None
+        if self._pass is None and not self._closed:
+            self._pass = self._deliver_all()
+            self._loop.call_soon(self._run_pass)
+
+    def deliver(self, subscription: Subscription, sink: Sink) -> asyncio.Future[None]:
+        """Pushes everything after the subscription's cursor into `sink`; the future is done at the end.
+
+        The future raises what the sink raised when the connection broke, or TimeoutError at the write deadline.
+        """
+        subscription.sink = sink
+        subscription.when_done = self._loop.create_future()
+        self._subscriptions[subscription] = None
+        self._catch_up_later(subscription, None)
+        return subscription.when_done  # type: ignore[no-any-return]
+
+    async def drop(self, subscription: Subscription) -> None:
+        """Stops delivering to a subscription, whatever it is doing. Idempotent."""
+        task = subscription.task
+        self._forget(subscription)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def settle(self, timeout_s: float) -> None:
+        """Waits until every subscription is done, `timeout_s` at most."""
+        waiting = [subscription.when_done for subscription in self._subscriptions]
+        if waiting and timeout_s:
+            await asyncio.wait(waiting, timeout=timeout_s)
+
+    async def aclose(self) -> None:
+        """Drops every subscription and stops the timers."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for subscription in list(self._subscriptions):
+            when_done = subscription.when_done
+            await self.drop(subscription)
+            if not when_done.done():
+                when_done.cancel()
+
+    # ── the pass ──
+
+    def _run_pass(self) -> None:
+        deadline = self._loop.time() + _SLICE_S
+        assert self._pass is not None
+        for _ in self._pass:
+            if self._loop.time() > deadline:
+                self._loop.call_soon(self._run_pass)
+                return
+        self._pass = None
+        if self._dirty and not self._closed:  # marked while the last feed was being delivered
+            self.mark(next(iter(self._dirty)))
+
+    def _deliver_all(self) -> Iterator[None]:
+        while self._dirty:
+            feed = next(iter(self._dirty))
+            del self._dirty[feed]
+            feed.wake()
+            for view in list(feed.views.values()):
+                if view.readers and view.primed:
+                    view.advance()
+                    yield from self._deliver(feed, view)
+
+    def _deliver(self, feed: Feed, view: View) -> Iterator[None]:
+        head, final = view.upto, feed.ended and not (view.wire.aborts and feed.went_wrong)
+        messages: dict[int, tuple[Message | None, int]] = {}  # by cursor: nearly always one
+        for count, subscription in enumerate(tuple(view.parked), 1):
+            if not count % _LOOK_AT_CLOCK_EVERY:
+                yield
+            sink, cursor = subscription.sink, subscription.cursor
+            if sink is None or cursor >= head or subscription.task is not None:
+                continue  # left, or was brought further, while the loop had other things to do
+            known = messages.get(cursor)
+            if known is None:
+                known = messages[cursor] = self._pack(view, sink, cursor, head, final)
+            message, upto = known
+            subscription.cursor = upto
+            if message is None:
+                continue
+            subscription.said_end = final and upto >= view.log.head
+            try:
+                pending = sink.push(message)
+            except Exception as error:
+                self._finish(subscription, error)
+                continue
+            if pending is not None or upto < head:
+                self._catch_up_later(subscription, pending)
+            elif feed.ended and upto >= feed.log.head:
+                self._finish(subscription)
+
+    def _pack(self, view: View, sink: Sink, cursor: int, head: int, final: bool) -> tuple[Message | None, int]:
+        batch = view.take(cursor, MAX_WRITE_BYTES)
+        if batch is None:  # fell out of the window between two passes: its task pages it back
+            return sink.pack(b"", final=False), cursor
+        last = final and batch.upto >= view.log.head
+        if not batch.data and not last:
+            return None, batch.upto
+        return sink.pack(batch.data, final=last), batch.upto
+
+    # ── one subscription ──
+
+    def _catch_up_later(self, subscription: Subscription, pending: Awaitable[None] | None) -> None:
+        subscription.view.parked.pop(subscription, None)
+        subscription.task = self._loop.create_task(self._catch_up(subscription, pending))
+
+    async def _catch_up(self, subscription: Subscription, pending: Awaitable[None] | None) -> None:
+        try:
+            if pending is not None:
+                await self._in_time(pending)
+            while not subscription.said_end:
+                batch = subscription.take()
+                data = (await subscription.page()).data if batch is None else batch.data
+                last = subscription.said_end = subscription.at_end and not subscription.must_abort
+                if data or last:
+                    await self._write(subscription.sink, data, final=last)
+                if subscription.at_end:
+                    break
+                if subscription.lag == 0 and subscription.view.primed:
+                    subscription.task = None
+                    subscription.view.parked[subscription] = None
+                    return
+            subscription.task = None
+            self._finish(subscription)
+        except Exception as error:
+            subscription.task = None
+            self._finish(subscription, error)
+
+    async def _write(self, sink: Sink, data: bytes, *, final: bool) -> None:
+        pending = sink.push(sink.pack(data, final=final))
+        if pending is not None:
+            await self._in_time(pending)
+        else:
+            await asyncio.sleep(0)  # a reader far behind must not keep the loop to itself
+
+    async def _in_time(self, pending: Awaitable[None]) -> None:
+        async with asyncio.timeout(self._write_deadline_s or None):
+            await pending
+
+    def _finish(self, subscription: Subscription, error: Exception | None = None) -> None:
+        when_done = subscription.when_done
+        self._forget(subscription)
+        if when_done is None or when_done.done():
+            return
+        if error is None:
+            when_done.set_result(None)
+        else:
+            when_done.set_exception(error)
+
+    def _forget(self, subscription: Subscription) -> None:
+        subscription.view.parked.pop(subscription, None)
+        self._subscriptions.pop(subscription, None)
+        subscription.sink = None
+
+    # ── heartbeats ──
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(self._tick_s, self._tick)
+        if self._beat is None:  # else the last round is still under way: it serves
+            self._beat = self._beats()
+            self._run_beats()
+
+    def _run_beats(self) -> None:
+        if self._closed or self._beat is None:
+            return
+        deadline = self._loop.time() + _SLICE_S
+        for _ in self._beat:
+            if self._loop.time() > deadline:
+                self._loop.call_soon(self._run_beats)
+                return
+        self._beat = None
+
+    def _beats(self) -> Iterator[None]:
+        messages: dict[tuple[type[Any], bytes], Message] = {}
+        for count, subscription in enumerate(tuple(self._subscriptions), 1):
+            if not count % _LOOK_AT_CLOCK_EVERY:
+                yield
+            if subscription.sink is None or subscription.task is not None:
+                continue
+            if subscription.quiet_at != subscription.cursor:
+                subscription.quiet_at, subscription.quiet_ticks = subscription.cursor, 0
+            subscription.quiet_ticks += 1
+            if subscription.quiet_ticks < _BEATS:
+                continue
+            subscription.quiet_ticks = 0
+            self._beat_one(subscription, messages)
+
+    def _beat_one(self, subscription: Subscription, messages: dict[tuple[type[Any], bytes], Message]) -> None:
+        sink, heartbeat = subscription.sink, subscription.view.wire.heartbeat
+        if not heartbeat:
+            return
+        key = (type(sink), heartbeat)
+        if key not in messages:
+            messages[key] = sink.pack(heartbeat, final=False)
+        try:
+            pending = sink.push(messages[key])
+        except Exception as error:
+            self._finish(subscription, error)
+            return
+        if pending is not None:
+            self._catch_up_later(subscription, pending)

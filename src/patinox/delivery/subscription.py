@@ -1,0 +1,232 @@
+"""A subscription: one reader's cursor on a feed. There is no queue: what it has not read is in the log.
+
+Subscription       frames of a view, for a transport: pulled here, or pushed by the fan-out
+ChunkSubscription  the chunks themselves, for code in the same process
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+
+from patinox.core.attach import After, Attachment, Gap
+from patinox.core.chunks import Error, StreamChunk
+from patinox.delivery.feed import Feed
+from patinox.delivery.view import Batch, View
+from patinox.delivery.wire import gap_event, position_event
+
+MAX_WRITE_BYTES = 64 * 1024
+
+
+class Subscription:
+    """A reader of frames. `open` before anything else, `close` at the end, whatever happened between.
+
+    `cursor` is the last sequence that was handed out; `lag` how many records it is behind the head.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_jumped",
+        "_part",
+        "attachment",
+        "cursor",
+        "feed",
+        "gaps",
+        "is_open",
+        "quiet_at",
+        "quiet_ticks",
+        "said_end",
+        "sink",
+        "task",
+        "view",
+        "when_done",
+    )  # fmt: skip
+
+    def __init__(self, feed: Feed, view: View, attachment: Attachment) -> None:
+        self.feed = feed
+        self.view = view
+        self.attachment = attachment
+        self.cursor = attachment.cursor
+        self.gaps: list[Gap] = []
+        self.is_open = False
+        self.quiet_at = -1
+        self.quiet_ticks = 0
+        self.said_end = False
+        self.sink: Any = None
+        self.task: Any = None
+        self.when_done: Any = None
+        self._part = attachment.part
+        self._jumped = False
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.feed.head.id} {self.view.format.name} at {self.cursor}, lag {self.lag}>"
+
+    @property
+    def lag(self) -> int:
+        """Records between the cursor and the head."""
+        return self.feed.log.head - self.cursor
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the end record was handed out (or the reader had it, or was let go)."""
+        return self._jumped or (self.feed.ended and self.cursor >= self.feed.log.head)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of this reader."""
+        told = {"outcome": self.attachment.outcome, "format": self.view.format.name, "wire": self.view.wire.name}
+        return {**told, "cursor": self.cursor, "lag": self.lag, "gaps": len(self.gaps)}
+
+    def open(self) -> None:
+        """Counts in as a reader; from here on the view is kept current."""
+        if not self.is_open:
+            self.is_open = True
+            self.view.readers += 1
+            self.feed.join()
+
+    def close(self) -> None:
+        """Counts out. Idempotent."""
+        if self.is_open:
+            self.is_open = False
+            self.view.readers -= 1
+            if not self.view.readers:
+                self.view.rest()
+            self.feed.leave()
+
+    async def opening(self, *, fresh: bool) -> bytes:
+        """What stands before the first record: position, gap and snapshot, or a foreign dialect's openers."""
+        wire, attachment = self.view.wire, self.attachment
+        parts = [wire.opening(), position_event(wire, attachment.outcome, str(attachment.position))]
+        if attachment.gap is not None:
+            parts.append(gap_event(wire, attachment.gap))
+        if attachment.position.whole != self.cursor and self.feed.assembly.available and wire.controls:
+            parts.append(self._snapshot())
+        if fresh and self.cursor and not wire.controls:
+            parts.append(await self.view.openers(self.cursor))
+        return b"".join(parts)
+
+    def _snapshot(self) -> bytes:
+        # The assembly stands at the head, which may have moved since the decision: so does the cursor, with it.
+        log, ended = self.feed.log, self.feed.ended
+        self.cursor = log.head - 1 if ended else log.head
+        event_id = f"{log.epoch}-{self.cursor}"
+        state = {"id": self.feed.head.id, "position": event_id, **self.feed.assembly.snapshot()}
+        return self.view.wire.control("snapshot", state, event_id)
+
+    def take(self) -> Batch | None:
+        """What is hot after the cursor, without waiting: empty at the head, None when the store must be asked."""
+        view = self.view
+        if not view.primed or self._part:
+            return None
+        if view.upto < view.log.head:
+            view.advance()
+        batch = view.take(self.cursor, MAX_WRITE_BYTES)
+        if batch is not None:
+            self.cursor = batch.upto
+        return batch
+
+    async def next(self) -> bytes | None:
+        """The next joined frames, waiting for them; None after the end. May be empty: a record without a frame."""
+        while not self.at_end:
+            before = self.cursor
+            batch = self.take()
+            if batch is None:
+                batch = await self.page()
+            if self.cursor > before or batch.data:
+                return batch.data
+            await self.feed.beyond(self.cursor)
+        return None
+
+    async def page(self) -> Batch:
+        """What follows the cursor, from wherever it is kept; moves the cursor. May be empty."""
+        if not self.view.primed:
+            await self.view.prime()
+        if self.cursor + 1 < self.feed.oldest:
+            return await self._jump()
+        batch = await self.view.cold(self.cursor, MAX_WRITE_BYTES, self._part)
+        self._part = 0
+        self.cursor = batch.upto
+        return batch
+
+    async def _jump(self) -> Batch:
+        gap = Gap(self.cursor + 1, self.feed.oldest - 1)
+        self.gaps.append(gap)
+        if self.view.wire.controls:
+            self.cursor = gap.last
+            return Batch(gap_event(self.view.wire, gap), self.cursor)
+        self._jumped = True  # a foreign dialect cannot say a gap: it ends with that dialect's error
+        error = Error("gap", f"records {gap.first} to {gap.last} are no longer kept", retryable=True)
+        chunk = StreamChunk(self.cursor + 1, error, 0.0, True, self.feed.log.epoch)
+        return Batch(await self.view.closing(self.cursor, chunk), self.cursor)
+
+    @property
+    def must_abort(self) -> bool:
+        """Whether the body must be cut: the end was no success, and this wire has no other way to say so."""
+        return self.view.wire.aborts and (self._jumped or (self.at_end and self.feed.went_wrong))
+
+
+class ChunkSubscription:
+    """The chunks of a stream, as an async iterator, up to and including the one with `is_final`.
+
+    Usable as an async context manager; iterating to the end, or `aclose`, counts the reader out. A range that was
+    evicted before it could be read is told by a chunk whose data is a `Gap` and whose sequence is the gap's last.
+    """
+
+    def __init__(self, feed: Feed, after: After) -> None:
+        self.feed = feed
+        self.attachment = feed.attach(after)
+        self.cursor = self.attachment.cursor
+        self._ready: deque[StreamChunk] = deque()
+        self._is_open = True
+        self._over = False
+        self.view = None
+        if self.attachment.gap is not None:
+            self._ready.append(self._told(self.attachment.gap))
+        feed.join()
+
+    def __repr__(self) -> str:
+        return f"<ChunkSubscription {self.feed.head.id} at {self.cursor}>"
+
+    @property
+    def outcome(self) -> str:
+        """What the attach was answered: `start`, `resumed`, `snapshot`, `gap`, `reset` or `complete`."""
+        return self.attachment.outcome
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamChunk:
+        while not self._ready:
+            if self._over or (self.feed.ended and self.cursor >= self.feed.log.head):
+                await self.aclose()
+                raise StopAsyncIteration
+            if self.cursor + 1 < self.feed.oldest:
+                gap = Gap(self.cursor + 1, self.feed.oldest - 1)
+                self._ready.append(self._told(gap))
+                self.cursor = gap.last
+                break
+            page = await self.feed.read(self.cursor, 256)
+            self._ready.extend(page)
+            if page:
+                self.cursor = page[-1].sequence
+            else:
+                await self.feed.beyond(self.cursor)
+        chunk = self._ready.popleft()
+        self._over = chunk.is_final
+        return chunk
+
+    def _told(self, gap: Gap) -> StreamChunk:
+        return StreamChunk(gap.last, gap, 0.0, epoch=self.feed.log.epoch)
+
+    async def aclose(self) -> None:
+        """Counts the reader out. Idempotent."""
+        if self._is_open:
+            self._is_open = False
+            self.feed.leave()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:  # fmt: skip
+        await self.aclose()

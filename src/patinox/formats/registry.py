@@ -1,0 +1,15 @@
+"""The dialects that come with Patinox, by name. An application adds its own to the mapping it gives its manager."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from patinox.formats.base import Format
+from patinox.formats.openai_chat import OPENAI_CHAT
+from patinox.formats.patinox import NDJSON, PATINOX
+from patinox.formats.text import TEXT
+
+
+def builtin() -> dict[str, Format[Any]]:
+    """A new mapping of all of them; yours to add to."""
+    return {format_.name: format_ for format_ in (PATINOX, NDJSON, TEXT, OPENAI_CHAT)}

@@ -1,0 +1,13 @@
+"""StreamManager and ActiveStream: who owns streams, tasks and shutdown.
+
+sources.py   anything that yields → chunk data
+relay.py     the task that pumps a source into a stream
+stream.py    ActiveStream, the handle that producers and readers share
+streams.py   StreamManager
+"""
+
+from patinox.manager.relay import Relay
+from patinox.manager.stream import ActiveStream
+from patinox.manager.streams import StreamManager
+
+__all__ = ["ActiveStream", "Relay", "StreamManager"]

@@ -1,0 +1,88 @@
+"""A relay: the task that pumps a source into a stream, and closes the source whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+from patinox.core.chunks import End, Error
+from patinox.errors import PatinoxError, StreamClosed
+from patinox.manager.sources import Source
+from patinox.manager.stream import ActiveStream, error_of
+
+if TYPE_CHECKING:
+    from patinox.manager.streams import StreamManager
+
+_log = logging.getLogger("patinox.relay")
+
+
+class Relay:
+    """A source that is not being read yet. Awaiting it creates the stream and starts pumping.
+
+    Until then nothing was asked of the source, so an endpoint that finds its client only resuming can `discard` it.
+    """
+
+    def __init__(
+        self, source: Source, start: Callable[[Source], Awaitable[ActiveStream]], manager: StreamManager
+    ) -> None:
+        self.manager = manager
+        self._source = source
+        self._start = start
+        self._stream: ActiveStream | None = None
+
+    def __repr__(self) -> str:
+        return f"<Relay {'not started' if self._stream is None else self._stream!r}>"
+
+    def __await__(self) -> Generator[Any, None, ActiveStream]:
+        return self.start().__await__()
+
+    async def start(self) -> ActiveStream:
+        """Creates the stream and begins to pump; the same stream at every call."""
+        if self._stream is None:
+            self._stream = await self._start(self._source)
+        return self._stream
+
+    async def discard(self) -> None:
+        """Closes the source without ever having read it."""
+        await self._source.aclose()
+
+
+async def pump(source: Source, stream: ActiveStream) -> None:
+    """Writes a source into a stream until either ends, then closes the source.
+
+    Cancelled (by the stream's end or the manager's), it lets the cancellation through; the stream's ending is then
+    the business of whoever cancelled.
+    """
+    try:
+        async for batch in source:
+            for data in batch:
+                await stream.write(data)
+        await _end(stream, source.ending)
+    except StreamClosed:
+        _log.debug("stream %s ended before its source", stream.id)
+    except Exception as error:
+        if not isinstance(error, PatinoxError):
+            _log.warning("the source of stream %s failed", stream.id, exc_info=error)
+        if stream.is_open:
+            await stream.fail(error_of(error))
+    finally:
+        await _close(source)
+
+
+async def _end(stream: ActiveStream, ending: End | Error) -> None:
+    if not stream.is_open:
+        return
+    if isinstance(ending, Error):
+        await stream.fail(ending)
+    else:
+        await stream.finish(ending.outcome, ending.error)
+
+
+async def _close(source: Source) -> None:
+    try:
+        async with asyncio.timeout(5):
+            await source.aclose()
+    except Exception as error:
+        _log.debug("closing %r failed", source, exc_info=error)

@@ -1,0 +1,114 @@
+"""Sources: anything that yields becomes chunk data.
+
+    str → Text        bytes → Binary, or frames of `format` where one is named
+    dict, list, …     → Json
+    chunk data, events, StreamChunk            → as they are
+    the official SDKs' stream objects (openai) → neutral events, told by the dialect's reader
+
+An awaitable is awaited first, so that `client.chat.completions.create(…, stream=True)` can be handed over as it is.
+A plain iterator may block: each of its items is fetched in a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from typing import Any
+
+from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
+from patinox.core.codec import KINDS
+from patinox.errors import InputError
+from patinox.formats.base import Format, Reader
+
+_EXHAUSTED = object()
+_KNOWN = frozenset(KINDS)
+
+
+class Source:
+    """An async iterator of lists of chunk data over any source; `ending` says how it ended, once it has."""
+
+    def __init__(self, source: Any, *, formats: Mapping[str, Format[Any]], format_: str | None = None) -> None:
+        self._source = source
+        self._formats = formats
+        self._reader: Reader | None = formats[format_].reader() if format_ is not None else None
+        self._items: Any = None
+        self.ending: End | Error = End(Outcome.COMPLETE)
+
+    def __repr__(self) -> str:
+        return f"<Source {type(self._source).__name__}>"
+
+    async def __aiter__(self) -> AsyncIterator[list[Any]]:
+        if inspect.isawaitable(self._source):
+            self._source = await self._source
+        self._items = _iterate(self._source)
+        async for item in self._items:
+            batch = self._read(item)
+            for position, data in enumerate(batch):
+                if isinstance(data, Error | End):
+                    self.ending = data
+                    yield batch[:position]
+                    return
+            yield batch
+        if self._reader is not None:
+            rest = self._reader.close()
+            self.ending = self._reader.ending
+            yield rest
+
+    async def aclose(self) -> None:
+        """Closes what was handed over: an iterator, a response, or a coroutine nobody awaited."""
+        if inspect.iscoroutine(self._source):
+            self._source.close()
+        for owner in (self._items, self._source):
+            await _close(owner)
+
+    def _read(self, item: Any) -> list[Any]:
+        if isinstance(item, str):
+            return [Text(item)] if self._reader is None else self._reader.feed(item.encode())
+        if isinstance(item, bytes | bytearray | memoryview):
+            return [Binary(bytes(item))] if self._reader is None else self._reader.feed(bytes(item))
+        if isinstance(item, StreamChunk):
+            return [item.data]
+        if getattr(item, "kind", None) in _KNOWN or isinstance(item, End):
+            return [item]
+        name = _dialect_of(item)
+        if name is not None:
+            if self._reader is None:
+                self._reader = self._formats[name].reader()
+            return self._reader.feed_frame(item.model_dump(mode="json", exclude_unset=True))
+        if item is None or isinstance(item, dict | list | tuple | int | float):
+            return [Json(item)]
+        raise InputError(f"a source yields str, bytes, JSON values, chunks or events, not {type(item).__name__}")
+
+
+def _dialect_of(item: Any) -> str | None:
+    """The dialect of an SDK's object, told by the wire type that it carries, not by the SDK's classes."""
+    if not hasattr(item, "model_dump"):
+        return None
+    return "openai-chat" if getattr(item, "object", None) == "chat.completion.chunk" else None
+
+
+async def _iterate(source: Any) -> AsyncIterator[Any]:
+    if hasattr(source, "__aiter__"):
+        async for item in source:
+            yield item
+    elif isinstance(source, list | tuple):
+        for item in source:
+            yield item
+    elif isinstance(source, str | bytes):
+        yield source
+    elif isinstance(source, Iterable):
+        iterator: Iterator[Any] = iter(source)
+        while (item := await asyncio.to_thread(next, iterator, _EXHAUSTED)) is not _EXHAUSTED:
+            yield item
+    else:
+        raise InputError(f"{type(source).__name__} is no source: it can't be iterated")
+
+
+async def _close(owner: Any) -> None:
+    close = getattr(owner, "aclose", None) or getattr(owner, "close", None)
+    if close is None or inspect.iscoroutine(owner):
+        return
+    closing = close()
+    if isinstance(closing, Awaitable):
+        await closing

@@ -1,0 +1,273 @@
+"""ActiveStream: the handle on one stream that its producers and its readers share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from patinox.config.choices import OnAbandon, Retain
+from patinox.core.attach import After
+from patinox.core.chunks import ChunkData, End, Error, Outcome, StreamChunk, Text
+from patinox.core.codec import encode_data, parse_event_id
+from patinox.core.events import Event
+from patinox.core.lifecycle import SIGNAL_OF, Signal, State, step
+from patinox.core.log import ResponseBuffer, StreamLog
+from patinox.core.producers import Producer, ProducerLedger
+from patinox.delivery.feed import Feed
+from patinox.delivery.subscription import ChunkSubscription
+from patinox.errors import InputError, PatinoxError, StreamClosed, TooLarge
+from patinox.formats.base import StreamHead
+from patinox.incremental.assembler import Assembly
+
+if TYPE_CHECKING:
+    from patinox.manager.streams import StreamManager
+
+_YIELD_EVERY = 64  # writes: a producer that never waits for anything must still let readers have their turn
+
+
+class StreamOptions(msgspec.Struct, frozen=True):
+    """What a stream may decide for itself."""
+
+    retain: Retain
+    on_abandon: OnAbandon
+    ttl_s: float
+
+
+class ActiveStream:
+    """One stream: written once, read by anyone.
+
+    Made by `StreamManager.create`. `write` takes text, bytes wrapped in `Binary`, `Json`, neutral events; `finish`,
+    `fail` and `cancel` end it. Every method raises `StreamClosed` when the stream has ended, but for `cancel`.
+    """
+
+    def __init__(
+        self,
+        head: StreamHead,
+        options: StreamOptions,
+        manager: StreamManager,
+        *,
+        clock: Callable[[], float],
+        on_growth: Callable[[Feed], None],
+    ) -> None:
+        self.options = options
+        self.state = State.OPEN
+        self.ended_s: float | None = None
+        self.producers = ProducerLedger()
+        self._head = head
+        self.manager = manager
+        self._config = config = manager.config
+        self._store = manager.store
+        self._clock = clock
+        self._cancel_producer: Callable[[], None] | None = None
+        self._abandon_timer: asyncio.TimerHandle | None = None
+        self._writes = 0
+        window = ResponseBuffer(
+            config.buffer_size, max_bytes=config.buffer_bytes, overflow_strategy=config.overflow_strategy
+        )
+        self.log = StreamLog(head.epoch, window)
+        self.assembly = Assembly(max_bytes=config.max_stream_bytes)
+        self.feed = Feed(
+            self.log, self.assembly, head, self._read, whole=options.retain is Retain.FULL,
+            on_growth=on_growth, on_readers=self._readers_changed,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"<ActiveStream {self.id} {self.state} at {self.position}, {self.feed.readers} readers>"
+
+    @property
+    def id(self) -> str:
+        """The stream's id."""
+        return self._head.id
+
+    @property
+    def epoch(self) -> str:
+        """The stream's incarnation: the first part of its event ids."""
+        return self._head.epoch
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the stream was created with."""
+        return self._head.metadata
+
+    @property
+    def created_s(self) -> float:
+        """When it was created, in seconds since 1970."""
+        return self._head.created_s
+
+    @property
+    def position(self) -> str:
+        """The event id of the last record."""
+        return f"{self.epoch}-{self.log.head}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes appends."""
+        return self.state is State.OPEN
+
+    # ── writing ──
+
+    async def write(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
+        """Appends one chunk and returns it; gives other tasks a turn now and then."""
+        chunk = self.write_nowait(data)
+        self._writes += 1
+        if not self._writes % _YIELD_EVERY:
+            await asyncio.sleep(0)
+        return chunk
+
+    def write_nowait(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
+        """Appends one chunk without waiting.
+
+        An `Error` is final: it ends the stream as `failed`. Raises `StreamClosed`, `TooLarge`, `BufferFull`, or
+        `InvalidChunk` for a value that JSON cannot say; in each case nothing was appended.
+        """
+        step(self.state, Signal.APPEND)
+        if isinstance(data, StreamChunk):
+            data = data.data
+        value = Text(data) if isinstance(data, str) else data
+        if isinstance(value, Error):
+            return self._finish(value, Outcome.FAILED)
+        if isinstance(value, End) or not hasattr(value, "kind"):
+            raise InputError(f"write takes str, Text, Json, Binary, Error or an event, not {type(value).__name__}")
+        payload = encode_data(value)
+        self._check_size(len(payload))
+        return self._append(value, payload)
+
+    async def produce(self, data: Any, producer: Producer) -> bool:
+        """Appends one chunk of an idempotent producer; False when it was appended before."""
+        if self.producers.is_known(producer):
+            return False
+        await self.write(data)
+        self.producers.appended(producer)
+        return True
+
+    async def finish(self, outcome: Outcome | str = Outcome.COMPLETE, error: Error | None = None) -> StreamChunk:
+        """Ends the stream; the record that says so is the last one. `failed` needs an `error`."""
+        try:
+            ending = Outcome(outcome)
+        except ValueError:
+            raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
+        if ending is Outcome.FAILED:
+            return self._finish(error or Error("failed", "the producer reported a failure"), ending)
+        return self._finish(End(ending, error), ending)
+
+    async def fail(self, error: Error | BaseException) -> StreamChunk:
+        """Ends the stream as `failed`."""
+        return self._finish(error if isinstance(error, Error) else error_of(error), Outcome.FAILED)
+
+    async def cancel(self, reason: str | None = None) -> bool:
+        """Stops the producer, and ends the stream as `cancelled`. False when it had ended already."""
+        return self.cancel_nowait(reason)
+
+    def cancel_nowait(self, reason: str | None = None) -> bool:
+        """The same without waiting: the end is in the log at once, the producer is told to stop."""
+        return self._stop(Outcome.CANCELLED, Error("cancelled", reason or "the stream was cancelled"))
+
+    def interrupt_nowait(self, reason: str) -> bool:
+        """Ends the stream as `interrupted`: its producer is gone. False when it had ended already."""
+        return self._stop(Outcome.INTERRUPTED, Error("interrupted", reason, retryable=True))
+
+    def _stop(self, outcome: Outcome, error: Error) -> bool:
+        if step(self.state, SIGNAL_OF[outcome]) is self.state:
+            return False
+        self._finish(End(outcome, error), outcome)
+        return True
+
+    def _check_size(self, size_bytes: int) -> None:
+        if size_bytes > self._config.max_chunk_bytes:
+            raise TooLarge(f"a chunk of {size_bytes} bytes; max_chunk_bytes is {self._config.max_chunk_bytes}")
+        limit = self._config.max_stream_bytes
+        if self.options.retain is Retain.FULL and self.log.size_bytes + size_bytes > limit:
+            error = Error("max_stream_bytes", f"the stream reached its limit of {limit} bytes")
+            self._finish(End(Outcome.INCOMPLETE, error), Outcome.INCOMPLETE)
+            raise StreamClosed(f"{error.message}; it ended as incomplete")
+
+    def _append(self, value: Any, payload: bytes, *, final: bool = False) -> StreamChunk:
+        chunk = self.log.append(value, self._clock(), is_final=final, payload=payload)
+        if self.options.retain is Retain.FULL:
+            self._store.append_nowait(self.id, chunk)
+        self.assembly.apply(chunk)
+        self.feed.grown()
+        return chunk
+
+    def _finish(self, record: End | Error, outcome: Outcome) -> StreamChunk:
+        self.state = step(self.state, SIGNAL_OF[outcome])
+        self.feed.outcome = outcome
+        self.log.window.release(None)  # the end is not refused for want of room
+        chunk = self._append(record, encode_data(record), final=True)
+        self.ended_s = chunk.timestamp
+        self._stop_abandon_timer()
+        if self._cancel_producer is not None:
+            self._cancel_producer()
+        return chunk
+
+    # ── reading ──
+
+    def subscribe(self, after: After | str | None = None) -> ChunkSubscription:
+        """The chunks after an event id (or `start`, `now`, `snapshot`), as an async iterator."""
+        return ChunkSubscription(self.feed, parse_after(after))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything so far: `{id, epoch, state, position, created, metadata, content, blocks, usage, error, …}`."""
+        facts = {"id": self.id, "epoch": self.epoch, "state": self.state, "position": self.position}
+        return {**facts, "created": self.created_s, "metadata": self.metadata, **self.assembly.snapshot()}
+
+    def describe(self) -> dict[str, Any]:
+        """The facts without the content."""
+        facts = {"id": self.id, "epoch": self.epoch, "state": self.state, "position": self.position}
+        more = {"created": self.created_s, "metadata": self.metadata, "readers": self.feed.readers}
+        return {**facts, **more, "retain": self.options.retain, "on_abandon": str(self.options.on_abandon)}
+
+    def stats(self) -> dict[str, Any]:
+        """Figures: records, bytes, readers, evictions."""
+        window = self.log.window
+        return {
+            "state": self.state, "head": self.log.head, "bytes": self.log.size_bytes, "readers": self.feed.readers,
+            "window_chunks": len(window), "window_bytes": window.size_bytes, "evicted": window.evicted,
+            "refused": window.refused, "views": len(self.feed.views),
+        }  # fmt: skip
+
+    async def _read(self, after: int, limit: int) -> Sequence[StreamChunk]:
+        return await self._store.read(self.id, after, limit)
+
+    # ── what the manager and a relay hang on it ──
+
+    def on_stop(self, cancel: Callable[[], None]) -> None:
+        """Has `cancel` called when the stream ends by anybody's hand: the producer's work is over."""
+        self._cancel_producer = cancel
+        if not self.is_open:
+            cancel()
+
+    def _readers_changed(self) -> None:
+        delay_s = self.options.on_abandon.cancel_after_s
+        if delay_s is None or not self.is_open:
+            return
+        self._stop_abandon_timer()
+        if not self.feed.readers:
+            loop = asyncio.get_running_loop()
+            self._abandon_timer = loop.call_later(delay_s, self.cancel_nowait, "nobody watched it any more")
+
+    def _stop_abandon_timer(self) -> None:
+        if self._abandon_timer is not None:
+            self._abandon_timer.cancel()
+            self._abandon_timer = None
+
+
+def parse_after(text: After | str | None) -> After:
+    """`start`, `now`, `snapshot` or an event id; None is `start`. Raises `InvalidEventId`."""
+    if text is None or text == "start":
+        return "start"
+    if text == "now" or text == "snapshot" or not isinstance(text, str):
+        return text  # type: ignore[return-value]
+    return parse_event_id(text)
+
+
+def error_of(error: BaseException) -> Error:
+    """An `Error` for an exception: our own with their code and sentence; of foreign ones only the name gets out."""
+    if isinstance(error, PatinoxError):
+        body = error.as_dict()
+        provider = body.get("upstream_body")
+        return Error(error.code, error.message, status=error.http_status, provider=provider)
+    return Error("producer_failed", f"the producer failed: {type(error).__name__}")

@@ -1,0 +1,304 @@
+"""StreamManager: owns streams, the tasks that fill them, the fan-out that empties them, and shutdown.
+
+There is no module-level state: each manager belongs to the event loop it was entered in, and several can live in one
+process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import string
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from patinox.config.choices import OnAbandon, Retain
+from patinox.config.streaming import StreamingConfig
+from patinox.core.attach import After
+from patinox.core.chunks import EventId
+from patinox.delivery.fanout import Fanout
+from patinox.delivery.feed import Feed
+from patinox.delivery.subscription import ChunkSubscription
+from patinox.errors import (
+    InputError,
+    LimitExceeded,
+    ShuttingDown,
+    StreamExists,
+    StreamGone,
+    StreamNotFound,
+    UnknownFormat,
+)
+from patinox.formats.base import Format, StreamHead
+from patinox.formats.registry import builtin
+from patinox.manager.relay import Relay, pump
+from patinox.manager.sources import Source
+from patinox.manager.stream import ActiveStream, StreamOptions
+from patinox.stores.base import Store
+from patinox.stores.memory import MemoryStore
+
+_ALPHABET = string.ascii_letters + string.digits
+_STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}\Z")
+_TOMBSTONES = 100_000
+_MAX_METADATA_BYTES = 64 * 1024
+
+
+class StreamManager:
+    """The one object an application holds.
+
+        async with StreamManager() as manager:
+            stream = await manager.create()
+            await stream.write("Hel")
+            await stream.finish()
+
+    `clock` gives Unix time in seconds. Leaving the context ends running streams as `interrupted`.
+    """
+
+    def __init__(
+        self,
+        config: StreamingConfig | None = None,
+        *,
+        store: Store | None = None,
+        formats: Mapping[str, Format[Any]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.config = config if config is not None else StreamingConfig()
+        self.formats = dict(formats) if formats is not None else builtin()
+        self.store = store if store is not None else MemoryStore()
+        self._clock = clock
+        self._streams: dict[str, ActiveStream] = {}
+        self._by_epoch: dict[str, ActiveStream] = {}
+        self._gone: dict[str, None] = {}
+        self._pumps: dict[asyncio.Task[None], ActiveStream] = {}
+        self._fanout: Fanout | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def __repr__(self) -> str:
+        return f"<StreamManager {len(self._streams)} streams, {len(self._pumps)} running>"
+
+    async def __aenter__(self) -> Self:
+        self._start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:  # fmt: skip
+        await self.aclose()
+
+    def _start(self) -> Fanout:
+        if self._closing:
+            raise ShuttingDown("this manager is closed")
+        if self._fanout is None:
+            self._fanout = Fanout(
+                heartbeat_interval_s=self.config.sse.heartbeat_interval_s,
+                write_deadline_s=self.config.write_deadline_s,
+            )
+            self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever(), name="patinox sweep")
+        return self._fanout
+
+    @property
+    def fanout(self) -> Fanout:
+        """What delivers to this manager's readers; started with the first use in a running event loop."""
+        return self._fanout if self._fanout is not None else self._start()
+
+    # ── streams ──
+
+    async def create(
+        self,
+        *,
+        id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        ttl_s: float | None = None,
+        retain: Retain | str | None = None,
+        on_abandon: OnAbandon | str | None = None,
+    ) -> ActiveStream:
+        """A new, open stream. Without an `id` it gets one with 131 random bits.
+
+        Raises `StreamExists`, `LimitExceeded` at `max_streams`, `InputError` for an id or metadata that won't do.
+        """
+        self._start()
+        stream_id = self._new_id(id)
+        if len(self._streams) >= self.config.max_streams:
+            refusal = LimitExceeded(f"max_streams is {self.config.max_streams}; delete some, or wait for their ttl")
+            refusal.http_status = 503
+            raise refusal
+        options = self._options(ttl_s, retain, on_abandon)
+        head = StreamHead(stream_id, _random(12), self._clock(), _plain(metadata))
+        stream = ActiveStream(head, options, self, clock=self._clock, on_growth=self._grown)
+        self._streams[stream_id] = self._by_epoch[head.epoch] = stream
+        return stream
+
+    def get(self, stream_id: str) -> ActiveStream:
+        """The stream with this id. Raises `StreamNotFound`, or `StreamGone` for one that was deleted."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream
+        if stream_id in self._gone:
+            raise StreamGone(f"stream {stream_id!r} was deleted")
+        raise StreamNotFound(f"there is no stream {stream_id[:140]!r}")
+
+    def find(self, event_id: EventId) -> ActiveStream | None:
+        """The stream that an event id belongs to, by its epoch."""
+        return self._by_epoch.get(event_id.epoch)
+
+    def __iter__(self) -> Iterator[ActiveStream]:
+        return iter(tuple(self._streams.values()))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def subscribe(self, stream_id: str, after: After | str | None = None) -> ChunkSubscription:
+        """The chunks of a stream after an event id (default: from the start), as an async iterator."""
+        self._start()
+        return self.get(stream_id).subscribe(after)
+
+    def relay(
+        self,
+        source: Any,
+        *,
+        format: str | None = None,
+        id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        on_abandon: OnAbandon | str | None = None,
+    ) -> Relay:
+        """A relay of any source into a new stream: nothing is read until it is awaited or attached to.
+
+        `source`: an (async) iterator of str, bytes, JSON values, chunks, events or SDK events, or an awaitable of one.
+        `format` names the dialect of a source of bytes.
+        """
+        wrapped = Source(source, formats=self.formats, format_=None if format is None else self.format(format).name)
+
+        async def start(ready: Source) -> ActiveStream:
+            stream = await self.create(id=id, metadata=metadata, on_abandon=on_abandon)
+            self.run(ready, stream)
+            return stream
+
+        return Relay(wrapped, start, self)
+
+    def run(self, source: Source, stream: ActiveStream) -> None:
+        """Pumps a source into a stream in a task of the manager's, ended with the stream."""
+        task = asyncio.get_running_loop().create_task(pump(source, stream), name=f"patinox pump {stream.id}")
+        self._pumps[task] = stream
+        task.add_done_callback(lambda done: self._pumps.pop(done, None))
+
+        def stop() -> None:
+            if asyncio.current_task() is not task:
+                task.cancel()
+
+        stream.on_stop(stop)
+
+    def format(self, name: str) -> Format[Any]:
+        """A registered dialect by its name. Raises `UnknownFormat` with the list."""
+        found = self.formats.get(name)
+        if found is None:
+            raise UnknownFormat(name, tuple(self.formats))
+        return found
+
+    async def cancel(self, stream_id: str, reason: str | None = None) -> bool:
+        """Stops a stream from anywhere. False when it had ended already."""
+        return await self.get(stream_id).cancel(reason)
+
+    async def delete(self, stream_id: str) -> None:
+        """Cancels a stream if it runs, and forgets it; from then on it is `StreamGone`."""
+        stream = self.get(stream_id)
+        stream.cancel_nowait("the stream was deleted")
+        await self._forget(stream)
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of the whole manager."""
+        open_streams = sum(1 for stream in self._streams.values() if stream.is_open)
+        delivery = self._fanout.stats() if self._fanout is not None else {}
+        return {"streams": len(self._streams), "open": open_streams, "running": len(self._pumps), **delivery}
+
+    # ── shutdown ──
+
+    async def drain(self, reason: str = "the server is shutting down") -> None:
+        """Takes nothing new, and ends what runs as `interrupted`; every reader is told at once."""
+        self._closing = True
+        for stream in list(self._streams.values()):
+            stream.interrupt_nowait(reason)
+        pumps = list(self._pumps)
+        for task in pumps:
+            task.cancel()
+        if pumps:
+            await asyncio.wait(pumps)
+
+    async def aclose(self) -> None:
+        """Drains, lets the readers take what is left within `drain_timeout`, and drops them. Idempotent."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper])
+        await self.drain()
+        if self._fanout is not None:
+            await self._fanout.settle(self.config.drain_timeout_s)
+            await self._fanout.aclose()
+        await self.store.aclose()
+
+    # ── within ──
+
+    def _grown(self, feed: Feed) -> None:
+        if self._fanout is not None:
+            self._fanout.mark(feed)
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await asyncio.sleep(min(60.0, max(0.05, self.config.ttl_s / 4)))
+            await self.sweep()
+
+    async def sweep(self) -> int:
+        """Forgets the streams whose time to live is over; returns how many. Runs by itself every minute or so."""
+        now_s = self._clock()
+        over = [s for s in self._streams.values() if s.ended_s is not None and s.ended_s + s.options.ttl_s <= now_s]
+        for stream in over:
+            await self._forget(stream)
+        return len(over)
+
+    async def _forget(self, stream: ActiveStream) -> None:
+        self._streams.pop(stream.id, None)
+        self._by_epoch.pop(stream.epoch, None)
+        self._gone[stream.id] = None
+        if len(self._gone) > _TOMBSTONES:
+            del self._gone[next(iter(self._gone))]
+        await self.store.delete(stream.id)
+
+    def _new_id(self, wanted: str | None) -> str:
+        if wanted is None:
+            return _random(22)
+        if not _STREAM_ID.match(wanted):
+            raise InputError("a stream id has 1 to 128 of A-Z a-z 0-9 . _ ~ - and begins with a letter or a digit")
+        if wanted in self._streams:
+            raise StreamExists(f"a stream {wanted!r} exists already")
+        return wanted
+
+    def _options(
+        self, ttl_s: float | None, retain: Retain | str | None, on_abandon: OnAbandon | str | None
+    ) -> StreamOptions:
+        config = self.config
+        try:
+            kept = config.retain if retain is None else Retain(retain)
+            abandoned = OnAbandon.parse(on_abandon) if isinstance(on_abandon, str) else on_abandon
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if ttl_s is not None and not 0 < ttl_s < 10**9:
+            raise InputError("ttl is a positive number of seconds")
+        return StreamOptions(kept, abandoned or config.on_abandon, config.ttl_s if ttl_s is None else ttl_s)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _plain(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A copy of the metadata that nobody can change, checked to be JSON of a sensible size."""
+    try:
+        encoded = msgspec.json.encode(metadata or {})
+        plain = msgspec.json.decode(encoded, type=dict[str, Any])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"metadata is a JSON object: {error}") from error
+    if len(encoded) > _MAX_METADATA_BYTES:
+        raise InputError(f"metadata has {len(encoded)} bytes; at most {_MAX_METADATA_BYTES} are kept")
+    return plain

@@ -1,0 +1,61 @@
+"""An endpoint: a handler that returns an ASGI answer, with our errors said as `{"error": {"code", "message", …}}`.
+
+Endpoints are objects, not functions, so that a router hands them the server's own `send`: nothing is wrapped around
+the path that frames take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from patinox.delivery.sink import Send
+from patinox.errors import LimitExceeded, PatinoxError
+from patinox.transports.http import Receive
+
+Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Asgi]]
+
+
+class Reply:
+    """A whole answer: a status, headers, and a body (JSON unless it is bytes)."""
+
+    def __init__(self, body: Any = None, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.body = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
+        self.headers = {"cache-control": "no-store", **(headers or {})}
+        if body is not None and "content-type" not in self.headers:
+            self.headers["content-type"] = "application/json"
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Sends it."""
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        if self.status != 204:
+            headers.append((b"content-length", b"%d" % len(self.body)))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        body = b"" if scope.get("method") == "HEAD" else self.body
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def error_reply(error: PatinoxError) -> Reply:
+    """The answer that says an error, before the first byte of anything else."""
+    headers = {"retry-after": str(max(1, round(error.retry_after_s)))} if isinstance(error, LimitExceeded) else {}
+    return Reply({"error": error.as_dict()}, error.http_status, headers)
+
+
+class Endpoint:
+    """Runs a handler and sends what it answers, or its `PatinoxError`."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        try:
+            answer = await self._handler(Request(scope, receive))
+        except PatinoxError as error:
+            answer = error_reply(error)
+        await answer(scope, receive, send)

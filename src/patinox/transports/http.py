@@ -1,0 +1,133 @@
+"""HTTP readers over plain ASGI: SSE, NDJSON, plain text and every foreign dialect are one thing here, a view's bytes.
+
+    attach → headers → opening (position, gap, snapshot) → the fan-out pushes what follows → the end
+
+The reader's leaving is watched from the first moment, before anything was sent; it never stops the producer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from patinox.core.attach import After, Attachment, AttachOutcome
+from patinox.core.chunks import EventId
+from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
+from patinox.delivery.subscription import Subscription
+from patinox.delivery.wire import Wire
+from patinox.errors import LimitExceeded
+from patinox.formats.base import Format
+from patinox.manager import ActiveStream, StreamManager
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Headers = list[tuple[bytes, bytes]]
+
+
+def check_connections(manager: StreamManager) -> None:
+    """Raises `LimitExceeded` (503) when all connections are taken; to be asked before anything is sent."""
+    limit = manager.config.sse.max_connections
+    if len(manager.fanout) >= limit:
+        refusal = LimitExceeded(f"all {limit} connections are taken; try again soon", retry_after_s=5)
+        refusal.http_status = 503
+        raise refusal
+
+
+class HttpReader:
+    """One reader of one stream over one HTTP response; an ASGI application of one use.
+
+    `fresh` says that the client holds nothing yet, so a foreign dialect needs its openers. `headers` are added to the
+    answer's.
+    """
+
+    def __init__(
+        self, manager: StreamManager, stream: ActiveStream, format_: Format[Any], wire: Wire, after: After,
+        *, fresh: bool = True, headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:  # fmt: skip
+        self._manager = manager
+        self._stream = stream
+        self._format = format_
+        self._wire = wire
+        self._after = after
+        self._fresh = fresh
+        self._headers = headers
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Serves the response until its end, or until the client has gone."""
+        feed = self._stream.feed
+        attachment = feed.attach(self._after)
+        headers = self._response_headers(attachment)
+        if attachment.outcome is AttachOutcome.COMPLETE and isinstance(self._after, EventId):
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
+        subscription.open()
+        watcher = asyncio.get_running_loop().create_task(_until_disconnect(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            opening = await subscription.opening(fresh=self._fresh)
+            sink = await _probe(send, opening)
+            done = self._manager.fanout.deliver(subscription, sink)
+            await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if done.done() and not done.cancelled():
+                done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
+        finally:
+            watcher.cancel()
+            await self._manager.fanout.drop(subscription)
+            subscription.close()
+
+    def _response_headers(self, attachment: Attachment) -> Headers:
+        own = [
+            ("content-type", self._wire.content_type),
+            ("cache-control", "no-cache, no-transform"),
+            ("x-accel-buffering", "no"),
+            ("patinox-stream-id", self._stream.id),
+            ("patinox-position", str(attachment.position)),
+            ("patinox-outcome", attachment.outcome.value),
+        ]
+        if attachment.gap is not None:
+            own.append(("patinox-gap", f"{attachment.gap.first}-{attachment.gap.last}"))
+        pairs = (*own, *self._format.headers, *self._headers)
+        return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+
+
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _probe(send: Send, opening: bytes) -> Sink:
+    """Sends the opening by hand, outside of any task, and sees whether this `send` can be driven so.
+
+    A server's own `send` finishes at once. A middleware between may need a task, or hand the message to one
+    (Starlette's BaseHTTPMiddleware): it raises or has to wait here, and is awaited in tasks from then on.
+    """
+    sink = AsgiSink(send)
+    message = sink.pack(opening, final=False)
+    loop = asyncio.get_running_loop()
+    tried: asyncio.Future[Awaitable[None] | None] = loop.create_future()
+
+    def attempt() -> None:
+        try:
+            pending = start(send(message))
+        except Exception as error:
+            if not tried.done():
+                tried.set_exception(error)
+        else:
+            if not tried.done():
+                tried.set_result(pending)
+
+    loop.call_soon(attempt)
+    try:
+        pending = await tried
+    except OSError:
+        raise
+    except Exception:
+        await send(message)
+        return TaskSink(send)
+    if pending is None:
+        return sink
+    await pending
+    return TaskSink(send)
