@@ -1,0 +1,1 @@
+"""Asking models: upstreams over HTTP, and the one that is embedded."""
