@@ -45,9 +45,8 @@ types: $(VENV)/.dev  ## Check types, strictly, in src and tests
 	@echo "==> mypy"
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev  ## Run the benchmarks (ARGS go to them)
-	@if [ -e benchmarks/__main__.py ]; then $(BIN)/python -m benchmarks $(ARGS); \
-	else echo "There are no benchmarks yet."; fi
+bench: $(VENV)/.dev $(VENV)-bench/.peers  ## Run the benchmarks beside the peers (ARGS="--quick --only a,b")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 coverage: $(VENV)/.dev  ## Run the tests and report branch coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
@@ -56,7 +55,7 @@ lock: $(VENV)/.uv  ## Rewrite requirements/*.txt (ARGS=--upgrade for the newest 
 	@UV=$(BIN)/uv sh requirements/lock.sh $(ARGS)
 
 clean:  ## Remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-bench benchmarks/build .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
 
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -72,6 +71,12 @@ $(VENV)/.serve: requirements/serve.txt requirements/build.txt pyproject.toml $(V
 	@echo "==> installing what the server needs"
 	@$(INSTALL) --require-hashes -r requirements/serve.txt
 	@$(INSTALL) --build-constraints requirements/build.txt --editable .
+	@touch $@
+
+$(VENV)-bench/.peers: requirements/bench.txt $(VENV)/.uv
+	@echo "==> making $(VENV)-bench with the peers of the benchmarks"
+	@$(PYTHON) -m venv $(VENV)-bench
+	@$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(VENV)/.uv

@@ -17,6 +17,8 @@ compile requirements/dev.txt "$@" pyproject.toml --extra server --extra local --
 compile requirements/serve.txt "$@" pyproject.toml --extra server --extra local --constraint requirements/dev.txt
 echo uv | compile requirements/uv.txt "$@" - --constraint requirements/dev.txt
 echo "hatchling>=1.27" | compile requirements/build.txt "$@" -
+# The peers run on the very uvicorn that Patinox runs on.
+compile requirements/bench.txt "$@" requirements/bench.in --constraint requirements/serve.txt
 
 if grep -nE '://|^-|^ *--(index|extra-index|find-links|default-index)' requirements/*.txt; then
     echo "A requirement file names a host." >&2

@@ -1,0 +1,56 @@
+"""Who is measured: one row each. A new peer is a file in `servers/` and a row here."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.build import BUILD, ROOT
+from benchmarks.processes import CLIENT_CORE, SERVER_CORE, NotThere
+
+PEERS_PYTHON = os.environ.get("PATINOX_BENCH_PYTHON", str(ROOT / ".venv-bench/bin/python"))
+"""The interpreter whose environment has `requirements/bench.txt`."""
+
+
+class Contestant(msgspec.Struct, frozen=True):
+    """A server that speaks the control protocol (`servers/control.py`)."""
+
+    key: str
+    title: str
+    module: str | None
+    """Its module under `benchmarks.servers`; None for the compiled loop."""
+    ours: bool = False
+    """Runs in the project's own environment, not the peers'."""
+    core: int = SERVER_CORE
+    path: str = "/events/0"
+    stream_path: str = "/events/%u"
+
+    def command(self) -> list[str]:
+        """Return the command line; raise `NotThere` without an environment for it."""
+        if self.module is None:
+            return [str(BUILD / "rawsend")]
+        python = sys.executable if self.ours else PEERS_PYTHON
+        if not Path(python).exists():
+            raise NotThere("the peers' environment is missing: make bench sets it up")
+        return [python, "-m", f"benchmarks.servers.{self.module}"]
+
+
+_API = {"path": "/v1/streams/0", "stream_path": "/v1/streams/%u"}
+
+CONTESTANTS = {
+    contestant.key: contestant
+    for contestant in (
+        Contestant("raw", "raw send() loop in C", None),
+        Contestant("native", "Patinox, own server", "patinox_native", ours=True, **_API),
+        Contestant("fastapi", "Patinox in FastAPI", "patinox_fastapi", ours=True),
+        Contestant("nchan", "nginx + Nchan", "nchan", core=CLIENT_CORE),
+        Contestant("starlette", "Starlette, queue per client", "starlette_queue"),
+        Contestant("sse-starlette", "sse-starlette", "sse_starlette_queue"),
+        Contestant("gateway", "Patinox gateway", "patinox_gateway", ours=True),
+        Contestant("relay", "aiohttp byte relay", "byte_relay"),
+        Contestant("litellm", "LiteLLM library", "litellm_iteration"),
+    )
+}

@@ -1,0 +1,114 @@
+"""What is measured, and what must be reached: rows of data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from benchmarks import measures
+from benchmarks.measures import Measure
+
+EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
+NO_RAW = EVERYBODY[1:]
+OURS = ("native", "fastapi")
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """One question, the servers it is put to, and the metric that answers it."""
+
+    letter: str
+    title: str
+    measure: Measure
+    contestants: tuple[str, ...]
+    settings: Mapping[str, int]
+    quick: Mapping[str, int]
+    """What a quick run changes in the settings."""
+    metric: str
+    label: str
+    """The metric's unit, for people."""
+    shown: tuple[str, ...] = ()
+    """Further metrics for the table."""
+    higher_is_better: bool = False
+    rounds: int = 5
+    """At most; memory does not vary enough for more than two."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """`metric` of `who` divided by that of `against` (or alone) lies on the right side of `bound`."""
+
+    letter: str
+    who: str
+    metric: str
+    bound: float
+    against: str | None = None
+    at_least: bool = False
+
+
+_RATE = ("deliveries_per_s", "cpu_us_per_delivery", "client_cpu_us_per_delivery", "p99_ms", "gaps", "duplicates")
+
+SCENARIOS = (
+    Scenario(
+        "a", "One stream to 1,000 readers, one chunk a write", measures.fanout, EVERYBODY,
+        {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
+        "deliveries_per_cpu_s", "deliveries per CPU second", _RATE, higher_is_better=True,
+    ),
+    Scenario(
+        "b", "The same as fast as it goes, coalescing", measures.fanout, EVERYBODY,
+        {"readers": 1000, "messages": 800, "burst": 16}, {"messages": 160},
+        "deliveries_per_cpu_s", "chunks per CPU second", (*_RATE, "reads_per_message"), higher_is_better=True,
+    ),
+    Scenario(
+        "c", "1,000 streams to one reader each, 5 chunks/s", measures.steady, NO_RAW,
+        {"readers": 1000, "messages": 25, "interval_ms": 200}, {"messages": 8},
+        "cpu_us_per_delivery", "µs of CPU per delivery", ("p50_ms", "p99_ms", "gaps", "duplicates"), rounds=3,
+    ),
+    Scenario(
+        "d", "One chunk to 10,000 readers", measures.fanout, EVERYBODY,
+        {"readers": 10000, "messages": 10, "burst": 1, "warm_up": 2, "nap_us": 0}, {"messages": 3},
+        "p99_ms", "ms until 99 % have it", ("p50_ms", "max_ms", "deliveries_per_s", "gaps"), rounds=3,
+    ),
+    Scenario(
+        "e", "Memory per idle connection, 10,000 held", measures.idle, NO_RAW,
+        {"few": 1000, "many": 10000, "hold_ms": 4000}, {"hold_ms": 1000},
+        "kib_per_idle", "KiB per connection", ("kib_per_idle_1000", "kib_per_idle_10000"), rounds=2,
+    ),
+    Scenario(
+        "f", "1,000 readers of whom 10 % are stalled", measures.stalled, OURS,
+        {"readers": 1000, "messages": 200, "lead_in": 4000}, {"messages": 60},
+        "cpu_ratio", "× CPU per healthy delivery",
+        ("healthy_p99_ms", "p99_ms", "p99_rise_ms", "kib_per_stalled", "gaps", "duplicates", "closed"),
+    ),
+    Scenario(
+        "g", "5,000 readers reconnect at once, 500 events back", measures.resume, ("native", "fastapi", "nchan"),
+        {"readers": 5000, "back": 500}, {"readers": 1000},
+        "wall_s", "seconds until all have caught up", ("deliveries_per_s", "gaps", "duplicates"), rounds=3,
+    ),
+    Scenario(
+        "h", "Cost as history grows from 10 to 100,000 chunks", measures.history, OURS,
+        {"readers": 200, "messages": 500, "short": 10, "long": 100_000}, {"messages": 200, "long": 20_000},
+        "growth_ratio", "× cost of a delivery", ("short_cpu_us_per_delivery", "long_cpu_us_per_delivery"), rounds=3,
+    ),
+    Scenario(
+        "i", "Gateway: 200 answers at 50 tokens/s", measures.gateway, ("relay", "gateway", "litellm"),
+        {"answers": 200, "tokens": 200, "tokens_per_s": 50, "litellm_answers": 10}, {"tokens": 100},
+        "cpu_us_per_token", "µs of CPU per token", ("answers", "p99_ms"), rounds=3,
+    ),
+)  # fmt: skip
+
+TARGETS = (
+    Target("a", "native", "deliveries_per_cpu_s", 3.5, "sse-starlette", at_least=True),
+    Target("a", "native", "deliveries_per_cpu_s", 2.0, "starlette", at_least=True),
+    Target("a", "native", "deliveries_per_cpu_s", 0.85, "nchan", at_least=True),
+    Target("a", "native", "deliveries_per_cpu_s", 0.42, "raw", at_least=True),
+    Target("a", "fastapi", "deliveries_per_cpu_s", 3.0, "sse-starlette", at_least=True),
+    Target("b", "native", "deliveries_per_cpu_s", 2.0, "raw", at_least=True),
+    Target("e", "native", "kib_per_idle", 14.0),
+    Target("f", "native", "cpu_ratio", 1.1),
+    Target("f", "native", "gaps", 0.0),
+    Target("g", "native", "gaps", 0.0),
+    Target("g", "native", "duplicates", 0.0),
+    Target("h", "native", "growth_ratio", 1.3),
+    Target("i", "gateway", "cpu_us_per_token", 1 / 8, "litellm"),
+    Target("i", "gateway", "cpu_us_per_token", 4.0, "relay"),
+)
