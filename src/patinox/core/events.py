@@ -227,6 +227,11 @@ class Native(Event, frozen=True):
     event: str = ""
     value: Any = None
 
+    @property
+    def is_malformed(self) -> bool:
+        """Whether this is text that its dialect does not allow: it was kept, but could not be read."""
+        return bool(self.ext and self.ext.get(self.dialect, {}).get("raw"))
+
 
 EVENTS: tuple[type[Event], ...] = (
     RunStart, RunEnd, StepStart, StepEnd, MessageStart, MessageEnd, BlockStart, BlockDelta, BlockEnd, ToolReady,

@@ -1,1 +1,8 @@
-"""Asking models: upstreams over HTTP, and the one that is embedded."""
+"""The gateway: the official clients' own calls, answered from an upstream through a log.
+
+upstreams.py     which upstreams there are, and which one a model name means
+client.py        one request to an upstream, read as it comes, with three deadlines
+exchange.py      one call: attach to the log it names, or ask the upstream and write what it says into a new one
+openai_api.py    POST /v1/chat/completions, GET /v1/models
+local_model.py   the embedded model: llama.cpp's server as a supervised child process
+"""

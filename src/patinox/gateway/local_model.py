@@ -120,6 +120,13 @@ class LocalModel:
         """What every request has to carry: the key."""
         return {"Authorization": f"Bearer {self.api_key}"}
 
+    def check(self) -> None:
+        """Raises UpstreamStarting while it loads, UpstreamUnavailable where it has failed or was stopped."""
+        if self.state in (SupervisorState.STARTING, SupervisorState.RESTARTING):
+            raise UpstreamStarting("The embedded model is still loading; try again in a moment.")
+        if self.state is not SupervisorState.READY:
+            raise UpstreamUnavailable(self.failure or "The embedded model is stopped.")
+
     def stats(self) -> SupervisorStats:
         """A reading of the supervisor; it asks nobody."""
         return self._supervisor.stats()

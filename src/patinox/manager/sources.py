@@ -18,7 +18,8 @@ from typing import Any
 
 from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
 from patinox.core.codec import KINDS
-from patinox.errors import InputError
+from patinox.core.events import Native
+from patinox.errors import InputError, UpstreamMalformed
 from patinox.formats.base import Format, Reader
 
 _EXHAUSTED = object()
@@ -26,13 +27,19 @@ _KNOWN = frozenset(KINDS)
 
 
 class Source:
-    """An async iterator of lists of chunk data over any source; `ending` says how it ended, once it has."""
+    """An async iterator of lists of chunk data over any source; `ending` says how it ended, once it has.
 
-    def __init__(self, source: Any, *, formats: Mapping[str, Format[Any]], format_: str | None = None) -> None:
+    `strict` makes a frame that cannot be read an error; otherwise it is kept as `Native`, and what follows is read on.
+    """
+
+    def __init__(
+        self, source: Any, *, formats: Mapping[str, Format[Any]], format_: str | None = None, strict: bool = False
+    ) -> None:
         self._source = source
         self._formats = formats
         self._reader: Reader | None = formats[format_].reader() if format_ is not None else None
         self._items: Any = None
+        self._strict = strict
         self.ending: End | Error = End(Outcome.COMPLETE)
 
     def __repr__(self) -> str:
@@ -49,7 +56,11 @@ class Source:
                     self.ending = data
                     yield batch[:position]
                     return
+            if self._strict and any(isinstance(data, Native) and data.is_malformed for data in batch):
+                raise UpstreamMalformed("the upstream sent a frame that its dialect does not allow")
             yield batch
+            if self._reader is not None and isinstance(self._reader.ending, Error):
+                break  # the dialect's own error: nothing follows it
         if self._reader is not None:
             rest = self._reader.close()
             self.ending = self._reader.ending

@@ -141,6 +141,10 @@ class StreamManager:
             raise StreamGone(f"stream {stream_id!r} was deleted")
         raise StreamNotFound(f"there is no stream {stream_id[:140]!r}")
 
+    def find_id(self, stream_id: str) -> ActiveStream | None:
+        """The stream with this id, if there is one."""
+        return self._streams.get(stream_id)
+
     def find(self, event_id: EventId) -> ActiveStream | None:
         """The stream that an event id belongs to, by its epoch."""
         return self._by_epoch.get(event_id.epoch)
@@ -202,6 +206,13 @@ class StreamManager:
         """Stops a stream from anywhere. False when it had ended already."""
         return await self.get(stream_id).cancel(reason)
 
+    async def forget(self, stream_id: str) -> None:
+        """Removes a stream as if it had never been: its id can be taken again. For one that nobody has read."""
+        stream = self.get(stream_id)
+        stream.cancel_nowait("the stream was withdrawn")
+        await self._forget(stream)
+        self._gone.pop(stream_id, None)
+
     async def delete(self, stream_id: str) -> None:
         """Cancels a stream if it runs, and forgets it; from then on it is `StreamGone`."""
         stream = self.get(stream_id)
@@ -215,6 +226,11 @@ class StreamManager:
         return {"streams": len(self._streams), "open": open_streams, "running": len(self._pumps), **delivery}
 
     # ── shutdown ──
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it takes nothing new any more."""
+        return self._closing
 
     async def drain(self, reason: str = "the server is shutting down") -> None:
         """Takes nothing new, and ends what runs as `interrupted`; every reader is told at once."""

@@ -49,13 +49,14 @@ def error_reply(error: PatinoxError) -> Reply:
 class Endpoint:
     """Runs a handler and sends what it answers, or its `PatinoxError`."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, *, reply: Callable[[PatinoxError], Reply] = error_reply) -> None:
         self._handler = handler
+        self._reply = reply
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request."""
         try:
             answer = await self._handler(Request(scope, receive))
         except PatinoxError as error:
-            answer = error_reply(error)
+            answer = self._reply(error)
         await answer(scope, receive, send)

@@ -64,7 +64,7 @@ class HttpReader:
             return
         subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
         subscription.open()
-        watcher = asyncio.get_running_loop().create_task(_until_disconnect(receive))
+        watcher = asyncio.get_running_loop().create_task(until_disconnect(receive))
         try:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             opening = await subscription.opening(fresh=self._fresh)
@@ -93,7 +93,8 @@ class HttpReader:
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
 
-async def _until_disconnect(receive: Receive) -> None:
+async def until_disconnect(receive: Receive) -> None:
+    """Waits until the client has gone; what it still sends is passed over."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

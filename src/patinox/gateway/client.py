@@ -1,0 +1,182 @@
+"""One request to an upstream, its answer read as it comes.
+
+Three deadlines: connecting, the first byte of the answer, and the silence between two reads. Redirects are not
+followed: an upstream is where the configuration says it is. The HTTP client's exceptions are mapped to ours here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import msgspec
+
+from patinox.config import GatewayConfig
+from patinox.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from patinox.gateway.upstreams import Upstream
+
+_MAX_ERROR_BYTES = 64 * 1024
+_MAX_LISTING_BYTES = 4 * 2**20
+
+
+class UpstreamClient:
+    """Asks upstreams over one pool of connections. An async context manager."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self._config = config
+        self._session: aiohttp.ClientSession | None = None
+
+    def __repr__(self) -> str:
+        return f"<UpstreamClient {'open' if self._session is not None else 'closed'}>"
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout_s)
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(limit=0), auto_decompress=True, trust_env=False
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                        trace: TracebackType | None) -> None:  # fmt: skip
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes all connections. Idempotent."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def ask(self, upstream: Upstream, path: str, body: dict[str, Any]) -> UpstreamAnswer:
+        """A POST of JSON to an upstream; nothing is sent until the answer is iterated."""
+        return UpstreamAnswer(self._open, upstream, path, body, self._config)
+
+    async def list_models(self, upstream: Upstream, timeout_s: float = 3.0) -> list[dict[str, Any]]:
+        """The upstream's own `GET /models`: the objects under `data`. Raises `UpstreamError`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._open.get(
+                    f"{upstream.base_url()}/models", headers=upstream.headers(), allow_redirects=False
+                ) as response:
+                    if response.status != 200:
+                        raise UpstreamUnavailable(
+                            f"{upstream.name} answered {response.status} when asked for its models"
+                        )
+                    value = msgspec.json.decode(await response.content.read(_MAX_LISTING_BYTES))
+        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+            raise _mapped(upstream, error, "being asked for its models") from error
+        models = value.get("data") if isinstance(value, dict) else None
+        return [model for model in models or [] if isinstance(model, dict) and isinstance(model.get("id"), str)]
+
+    @property
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("UpstreamClient is used outside of `async with`")
+        return self._session
+
+
+class UpstreamAnswer:
+    """The bytes of an answer, as an async iterator. `aclose` hangs up, whatever state it is in.
+
+    Raises `UpstreamUnavailable`, `UpstreamTimeout`, `UpstreamRefused` (the upstream's own status and body) or
+    `UpstreamMalformed` (not a stream of events). A connection that breaks after the first byte ends the iteration: what
+    it means that the end is missing is for the dialect's reader to say.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, upstream: Upstream, path: str, body: dict[str, Any], config: GatewayConfig
+    ) -> None:
+        self._session = session
+        self._upstream = upstream
+        self._path = path
+        self._body = msgspec.json.encode(body)
+        self._config = config
+        self._response: aiohttp.ClientResponse | None = None
+        self._is_first = True
+
+    def __repr__(self) -> str:
+        return f"<UpstreamAnswer {self._upstream.name}{self._path}>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            if self._is_first:
+                async with asyncio.timeout(self._config.first_token_timeout_s or None):
+                    response = self._response = await self._request()
+                    data = await response.content.readany()
+            else:
+                assert self._response is not None
+                async with asyncio.timeout(self._config.idle_timeout_s or None):
+                    data = await self._response.content.readany()
+        except TimeoutError as error:
+            raise _mapped(self._upstream, error, "the request" if self._is_first else "its last token") from error
+        except (aiohttp.ClientError, OSError) as error:
+            if self._is_first:
+                raise _mapped(self._upstream, error, "the request") from error
+            raise StopAsyncIteration from error
+        self._is_first = False
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    async def aclose(self) -> None:
+        """Hangs up: the upstream sees its client gone and stops computing."""
+        if self._response is not None:
+            self._response.close()
+
+    async def _request(self) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **self._upstream.headers()}
+        url = f"{self._upstream.base_url()}{self._path}"
+        response = await self._session.post(url, data=self._body, headers=headers, allow_redirects=False)
+        if response.status == 200 and response.content_type == "text/event-stream":
+            return response
+        try:
+            body = await response.content.read(_MAX_ERROR_BYTES)
+        finally:
+            response.close()
+        if response.status == 200:
+            raise _unexpected(self._upstream, response.content_type, body)
+        raise _refused(self._upstream, response.status, body)
+
+
+def _unexpected(upstream: Upstream, content_type: str, body: bytes) -> UpstreamError:
+    value = _json(body)
+    if isinstance(value, dict) and value.get("error"):  # an error with a status of 200: some proxies do
+        return UpstreamRefused(_sentence(upstream, 502, value), status=502, body=value)
+    return UpstreamMalformed(f"{upstream.name} answered with {content_type}, not with a stream of events")
+
+
+def _refused(upstream: Upstream, status: int, body: bytes) -> UpstreamRefused:
+    value = _json(body)
+    told = value if value is not None else body[:2000].decode(errors="replace") or None
+    # A redirect, or an upstream that knows us by no key, is not the client's fault: it reads as a bad gateway.
+    return UpstreamRefused(_sentence(upstream, status, value), status=status if 400 <= status < 600 else 502, body=told)
+
+
+def _sentence(upstream: Upstream, status: int, value: Any) -> str:
+    error = value.get("error") if isinstance(value, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
+    told = f": {message}" if isinstance(message, str) and message else ""
+    return f"the upstream {upstream.name} answered {status}{told}"
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _mapped(upstream: Upstream, error: Exception, since: str) -> UpstreamError:
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return UpstreamTimeout(f"connecting to the upstream {upstream.name} took too long")
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeout(f"the upstream {upstream.name} was silent for too long after {since}")
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return UpstreamUnavailable(f"the upstream {upstream.name} cannot be reached: {error.os_error.strerror}")
+    if isinstance(error, msgspec.DecodeError):
+        return UpstreamMalformed(f"the upstream {upstream.name} did not answer with JSON")
+    return UpstreamUnavailable(f"the connection to the upstream {upstream.name} broke: {type(error).__name__}")

@@ -1,0 +1,78 @@
+"""The server's ASGI application: streams, gateway, playground and health on one router."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.routing import Route, Router
+
+from patinox.delivery.sink import Send
+from patinox.errors import PatinoxError
+from patinox.gateway import openai_api
+from patinox.gateway.client import UpstreamClient
+from patinox.gateway.upstreams import Upstreams
+from patinox.manager import StreamManager
+from patinox.server.health import Health
+from patinox.transports import streams_api
+from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.http import Receive
+from patinox.web import CONTENT_SECURITY_POLICY, Asset, load_assets
+
+
+class NotFound(PatinoxError):
+    """No such path."""
+
+    code = "no_such_path"
+    http_status = 404
+
+
+class ServerApp:
+    """What `patinox serve` serves. The manager, the client and the model are entered and closed by `run.py`."""
+
+    def __init__(self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> None:
+        self.manager = manager
+        self.health = Health(manager, upstreams)
+        self._router = Router(
+            [
+                *streams_api.routes(manager),
+                *openai_api.routes(manager, upstreams, client),
+                *self.health.routes(),
+                *_pages(),
+            ],
+            default=_not_found,
+            redirect_slashes=False,
+        )
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serves one request."""
+        await self._router(scope, receive, send)
+
+
+async def _not_found(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    await error_reply(NotFound(f"there is nothing at {scope.get('path', '')[:200]}"))(scope, receive, send)
+
+
+def _pages() -> list[Route]:
+    assets = load_assets()
+    pages = {"/": assets["index.html"], **{f"/web/{name}": asset for name, asset in assets.items()}}
+    return [Route(path, Endpoint(_page(asset)), methods=["GET", "HEAD"]) for path, asset in pages.items()]
+
+
+def _page(asset: Asset) -> Any:
+    headers = {
+        "content-type": asset.content_type,
+        "etag": asset.etag,
+        "cache-control": "no-cache",
+        "content-security-policy": CONTENT_SECURITY_POLICY,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+    }
+
+    async def page(request: Request) -> Asgi:
+        if request.headers.get("if-none-match") == asset.etag:
+            return Reply(status=304, headers=headers)
+        return Reply(asset.body, headers=headers)
+
+    return page

@@ -1,0 +1,175 @@
+"""Starting and ending the server.
+
+    bind → manager, client and model are entered → serve → a signal → streams end and tell their readers → exit
+
+The listening socket is ours, so a taken port is a sentence and exit code 3. On SIGINT and SIGTERM every running stream
+ends as `interrupted` at once; its readers are told, and the server leaves when they have been, or after
+`drain_timeout`. A second signal leaves without waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import uvicorn
+
+from patinox.config import Config
+from patinox.gateway.client import UpstreamClient
+from patinox.gateway.local_model import LocalModel
+from patinox.gateway.upstreams import configured
+from patinox.manager import StreamManager
+from patinox.server.app import ServerApp
+from patinox.stores.memory import MemoryStore
+
+OK, COULD_NOT_START = 0, 3
+
+Say = Callable[[str], None]
+
+
+class CouldNotStart(Exception):
+    """The server cannot start, and why: a sentence for its user."""
+
+
+def serve(config: Config, say: Say | None = None) -> int:
+    """Runs the server until it is told to end; returns the exit code. `say` takes lines for the user."""
+    tell = say if say is not None else _print
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+    try:
+        listener = bind(config.server.host, config.server.port)
+        check_store(config)
+    except CouldNotStart as error:
+        print(f"patinox: {error}", file=sys.stderr)
+        return COULD_NOT_START
+    with listener:
+        run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
+        run(_serve(config, listener, tell))
+    return OK
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `CouldNotStart` with what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(4096)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CouldNotStart(f"cannot listen on {host}:{port}: {reason}. Choose another with --port.") from error
+    listener.setblocking(False)
+    return listener
+
+
+def check_store(config: Config) -> None:
+    """Raises `CouldNotStart` for a store or a number of workers that this version does not have."""
+    if not config.server.store.startswith("memory:"):
+        raise CouldNotStart(f"there is no store for {config.server.store!r} yet; there is memory://")
+    if config.server.workers > 1:
+        raise CouldNotStart("several workers need a store that they share; there is only memory:// yet")
+
+
+def address(listener: socket.socket) -> str:
+    """`http://127.0.0.1:8787` for a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, but the streams end before it waits for the connections that carry them."""
+
+    def __init__(self, config: uvicorn.Config, manager: StreamManager) -> None:
+        super().__init__(config)
+        self._manager = manager
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends all streams, whose readers are told, and then the connections."""
+        await self._manager.drain()
+        await super().shutdown(sockets)
+
+
+async def _serve(config: Config, listener: socket.socket, say: Say) -> None:
+    async with AsyncExitStack() as stack:
+        manager = await stack.enter_async_context(StreamManager(config.streaming, store=MemoryStore()))
+        client = await stack.enter_async_context(UpstreamClient(config.gateway))
+        local = _local_model(config, say)
+        if local is not None:
+            await stack.enter_async_context(local)
+        upstreams = configured(config, os.environ, local)
+        app = ServerApp(manager, upstreams, client)
+        server = Server(_uvicorn_config(app, config), manager)
+        where = address(listener)
+        say(f"Patinox is on {where}")
+        say(f"  store      {manager.store.durability}")
+        for upstream in upstreams:
+            say(f"  upstream   {upstream!r}")
+        say("  Ctrl-C ends it")
+        announcing = asyncio.create_task(_announce(local, say)) if local is not None else None
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            if announcing is not None:
+                announcing.cancel()
+                await asyncio.wait([announcing])
+
+
+def _local_model(config: Config, say: Say) -> LocalModel | None:
+    if not config.server.local_model:
+        return None
+    missing = LocalModel.available()
+    if missing is None:
+        return LocalModel()
+    say(f"  no embedded model: {missing}")
+    return None
+
+
+async def _announce(local: LocalModel, say: Say) -> None:
+    say("  model      loading …")
+    try:
+        await local.wait_ready()
+    except Exception as error:
+        say(f"  model      {error}")
+    else:
+        say(f"  model      {local.model_id} is ready")
+
+
+def _uvicorn_config(app: ServerApp, config: Config) -> uvicorn.Config:
+    drain_s = config.streaming.drain_timeout_s
+    return uvicorn.Config(
+        app,
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, round(drain_s)),
+    )
+
+
+def _run_on_uvloop(main: object) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)  # type: ignore[arg-type]
+    else:
+        uvloop.run(main)  # type: ignore[arg-type]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # A plain-text reader of a failed stream is cut off without a last chunk, on purpose: that is the honest ending.
+    return record.getMessage() != "ASGI callable returned without completing response."
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
