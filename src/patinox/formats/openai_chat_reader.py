@@ -31,9 +31,13 @@ _UNNAMED = frozenset({"", "message"})
 
 
 class _Pattern(NamedTuple):
-    """A frame that was parsed before: what stands around its delta's text, and whose text it is."""
+    """A frame that was parsed before: what stands around its delta's text, and whose text it is.
+
+    With a `gap`, the characters after that are another string, OpenAI's `obfuscation`.
+    """
 
     before: str
+    gap: str
     after: str
     message: int
     choice: int
@@ -111,7 +115,7 @@ class OpenAIChatReader:
         return self._whole(text, event)
 
     def _whole(self, text: str, event: str) -> Sequence[Any]:
-        if text.startswith("[DONE]"):
+        if text.lstrip().startswith("[DONE]"):
             return () if self._error is not None else self._finish(done=True)
         if self._done or self._error is not None:
             self.problems.append("a frame after the end was passed over")
@@ -158,9 +162,10 @@ class OpenAIChatReader:
         if not single or self._shapes.get(self._choices.key) != choices:
             ext["choices"] = choices
             self._remember(choices)
-        elif not ext:
-            self._learn(text, events[0], choices)
-            return events
+        elif ext.keys() <= {"once"}:
+            self._learn(text, events[0], choices, once)
+            if not ext:
+                return events
         return _joined(events or [Native(dialect=DIALECT)], ext)
 
     def _usage(self, frame: dict[str, Any]) -> bool:
@@ -201,23 +206,19 @@ class OpenAIChatReader:
         if self._choices.payloads == 1 and self._choices.key:
             remember(self._shapes, self._choices.key, choices)
 
-    def _learn(self, text: str, delta: Event, choices: list[Any]) -> None:
+    def _learn(self, text: str, delta: Event, choices: list[Any], once: dict[str, Any]) -> None:
         """Makes a pattern of a plain delta, if its text can be told apart from the rest of the frame."""
         assert isinstance(delta, BlockDelta)
-        if self._patience <= 0 or delta.block is None:
+        if self._patience <= 0 or delta.block is None or not once.keys() <= {"obfuscation"}:
             return
-        literal = _encode(delta.text).decode()
-        at = _only_place(text, literal)
-        if at < 0 or _decode(f'{text[:at]}{{"$":0}}{text[at + len(literal) :]}') != {
-            **(self._envelope or {}),
-            "choices": choices,
-        }:
+        around = _around(text, delta.text, once.get("obfuscation"))
+        probe = {**(self._envelope or {}), **dict.fromkeys(once, ""), "choices": choices}
+        if around is None or _decode('{"$":0}'.join(around[:2]) + ('""' if once else "") + around[2]) != probe:
             self._patience -= 1
             return
-        self._patterns = self._patterns[1 - _PATTERNS :]
-        before, after = text[:at], text[at + len(literal) :]
         parts = self._choices.arguments(delta)
-        self._patterns.append(_Pattern(before, after, delta.message, delta.choice, delta.block, delta.op, parts))
+        pattern = _Pattern(*around, delta.message, delta.choice, delta.block, delta.op, parts)
+        self._patterns = [*self._patterns[1 - _PATTERNS :], pattern]
 
     # endings
 
@@ -229,7 +230,6 @@ class OpenAIChatReader:
         self._patterns.clear()
         if self._envelope is None:
             self.problems.append("the stream was empty")
-            return ()
         events = self._choices.finish()
         return _joined([*events, RunEnd(outcome=self._outcome())], {})
 
@@ -263,25 +263,43 @@ def _joined(events: list[Any], ext: dict[str, Any]) -> list[Any]:
 
 
 def _matched(pattern: _Pattern, text: str) -> BlockDelta | None:
-    middle = text[len(pattern.before) : len(text) - len(pattern.after)]
+    start, stop, gap = len(pattern.before), len(text) - len(pattern.after), pattern.gap
+    ext = None
     try:
-        said = _decode_string(middle)
+        if gap:
+            # Wherever it is found: if both sides of it are JSON strings, the frame is what the pattern says.
+            middle = text.find(gap, start)
+            ext = {DIALECT: {"once": {"obfuscation": _decode_string(text[middle + len(gap) : stop])}}}
+            stop = middle
+        said = _decode_string(text[start:stop])
     except msgspec.DecodeError:
         return None
     if not said:
         return None
     if pattern.arguments is not None:
         pattern.arguments.append(said)
-    return BlockDelta(message=pattern.message, choice=pattern.choice, block=pattern.block, op=pattern.op, text=said)
+    return BlockDelta(
+        message=pattern.message, choice=pattern.choice, block=pattern.block, op=pattern.op, text=said, ext=ext
+    )
 
 
-def _only_place(text: str, literal: str) -> int:
-    """Where the JSON string stands as the value of a key; -1 if that is nowhere, or not certain."""
+def _around(text: str, said: str, obfuscation: Any) -> tuple[str, str, str] | None:
+    """The frame without its text and its obfuscation; None if it is not certain where they stand."""
+    start, stop = _only_place(text, said)
+    if obfuscation is None or start < 0:
+        return None if start < 0 else (text[:start], "", text[stop:])
+    first, last = _only_place(text, obfuscation) if isinstance(obfuscation, str) else (-1, -1)
+    return None if first < stop else (text[:start], text[stop:first], text[last:])
+
+
+def _only_place(text: str, value: str) -> tuple[int, int]:
+    """From where to where the string stands as the value of a key; (-1, -1) if that is nowhere, or not certain."""
+    literal = _encode(value).decode()
     for colon in (":", ": "):
         at = text.find(colon + literal)
-        if at >= 0:
-            return -1 if text.find(colon + literal, at + 1) >= 0 else at + len(colon)
-    return -1
+        if at >= 0 and text.find(colon + literal, at + 1) < 0:
+            return at + len(colon), at + len(colon) + len(literal)
+    return -1, -1
 
 
 def _run_start(frame: dict[str, Any]) -> RunStart:

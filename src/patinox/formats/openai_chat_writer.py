@@ -22,6 +22,7 @@ from patinox.core.events import (
     MessageEnd,
     MessageStart,
     Native,
+    RunEnd,
     RunStart,
     ToolReady,
     Usage,
@@ -57,6 +58,7 @@ _FIELDS = {
     "reasoning_summary": "reasoning_content",
     "refusal": "refusal",
 }
+_KEYS: dict[str, type] = {"set": dict, "unset": list, "choices": list, "once": dict, "event": str}
 _FAILURES = {
     Outcome.CANCELLED: "the answer was cancelled",
     Outcome.INTERRUPTED: "the answer broke off",
@@ -89,9 +91,7 @@ class OpenAIChatWriter:
         if state.joint is not None or (data.ext is not None and DIALECT in data.ext):
             return _join(state, data)
         if type(data) is BlockDelta:
-            for plain in state.plains:
-                if plain.block == data.block and plain.message == data.message and plain.op == data.op:
-                    return state, (Frame(plain.before + _encode(data.text) + plain.after),)
+            return _delta(state, data)
         return _own(state, data)
 
     def openers(self, state: ChatState, assembly: Assembly) -> Sequence[Frame]:
@@ -113,22 +113,49 @@ class OpenAIChatWriter:
 
 def _join(state: ChatState, data: Event) -> Written:
     """Adds an event to the frame it came in, and writes the frame when it is whole."""
+    if state.joint is None and type(data) is BlockDelta and (once := _only_once(state, data)):
+        state, (plain,) = _delta(state, data)
+        return state, (Frame(plain.data[:-1] + b"," + _encode(once)[1:]),)
     state = track(state, data)
     if isinstance(data, RunStart):
         state = replace(state, model=data.model or state.model)
-    if isinstance(data, MessageEnd):
+    elif isinstance(data, MessageEnd):
         state = ended(state, data.choice)
-    joint = state.joint or Joint((data.ext or {}).get(DIALECT) or {})
+    elif isinstance(data, RunEnd) and state.envelope is None:
+        state = replace(state, envelope={})  # a stream that was only [DONE]
+    joint = state.joint or Joint(_ext(data))
     if isinstance(data, BlockDelta):
         key = shape_key(data.message, data.block, data.op)
         joint = replace(joint, payloads=(*joint.payloads, _payload(data)), deltas=joint.deltas + 1, key=key)
     elif isinstance(data, Usage):
         joint = replace(joint, payloads=(*joint.payloads, data.raw))
     elif isinstance(data, Native) and data.dialect == DIALECT and data.value is not None:
-        joint = replace(joint, rest=data.value, event=data.event)
+        joint = replace(joint, rest=data.value, event=_name(data.event))
     if data.more:
         return replace(state, joint=joint), ()
     return _whole(replace(state, joint=None), joint)
+
+
+def _only_once(state: ChatState, data: BlockDelta) -> dict[str, Any] | None:
+    """The keys of an ordinary delta's frame that stand in it alone; None for any other."""
+    ext = _ext(data)
+    if data.more or ext.keys() != {"once"} or "usage" in (once := ext["once"]):
+        return None
+    known = shape_key(data.message, data.block, data.op) in state.shapes
+    return once if known else None
+
+
+def _ext(data: Event) -> dict[str, Any]:
+    """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
+    ext = (data.ext or {}).get(DIALECT)
+    if not isinstance(ext, dict) or any(not isinstance(ext.get(key, kind()), kind) for key, kind in _KEYS.items()):
+        return {}
+    return ext
+
+
+def _name(event: str) -> str:
+    """An event name that can stand on a line."""
+    return event if event.isprintable() else ""
 
 
 def _whole(state: ChatState, joint: Joint) -> Written:
@@ -150,7 +177,7 @@ def _whole(state: ChatState, joint: Joint) -> Written:
     body = {**(state.envelope or {}), "choices": fill(shape, joint.payloads)}
     if "once" in ext:
         body.update(fill(ext["once"], joint.payloads))
-    return state, (Frame(_encode(body), ext.get("event", "")),)
+    return state, (Frame(_encode(body), _name(ext.get("event", ""))),)
 
 
 def _changed(before: dict[str, Any], ext: dict[str, Any]) -> dict[str, Any]:
@@ -162,6 +189,16 @@ def _payload(data: BlockDelta) -> Any:
     if data.op == "bytes.append":
         return base64.b64encode(data.data).decode()
     return data.text if data.op in ("text.append", "json.append") else data.value
+
+
+# ordinary deltas
+
+
+def _delta(state: ChatState, data: BlockDelta) -> Written:
+    for plain in state.plains:
+        if plain.block == data.block and plain.message == data.message and plain.op == data.op:
+            return state, (Frame(plain.before + _encode(data.text) + plain.after),)
+    return _own_delta(state, data)
 
 
 # frames of our own
@@ -274,7 +311,7 @@ def _own_usage(state: ChatState, data: Usage) -> Written:
 def _own_native(state: ChatState, data: Native) -> Written:
     if data.dialect != DIALECT or data.value is None:
         return state, ()
-    return state, (Frame(_encode(data.value), data.event),)
+    return state, (Frame(_encode(data.value), _name(data.event)),)
 
 
 _COUNTS = (
@@ -306,7 +343,7 @@ def _end(state: ChatState, data: End | Error) -> Written:
         return state, (_failure(state, data),)
     word = "length" if data.outcome is Outcome.INCOMPLETE else "stop"
     role: Sequence[Frame] = ()
-    if not state.choices:
+    if not state.choices and state.envelope is None:
         state, role = begin(state, 0)
     frames = [*role]
     for index, choice in state.choices.items():

@@ -39,8 +39,8 @@ _BARE = -1  # the block number of text that came without blocks, as `Text` chunk
 class AssembledBlock:
     """One block of content: its kind, its text so far, and what came with it."""
 
-    __slots__ = ("_parts", "annotations", "arguments", "call_id", "choice", "data", "ended", "index", "kind", "logprobs",
-                 "message", "name", "value")  # fmt: skip
+    __slots__ = ("_parts", "annotations", "arguments", "call_id", "choice", "data", "ended", "index", "kind",
+                 "logprobs", "message", "name", "value")  # fmt: skip
 
     def __init__(self, start: BlockStart) -> None:
         self.message = start.message
