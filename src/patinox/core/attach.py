@@ -7,7 +7,7 @@
     an event id    of another epoch, or beyond the head        reset      0
                    the end record of an ended stream           complete   head
                    nothing after it was evicted                resumed    the id
-    any of these   what comes next was evicted: snapshot where the text is assembled, gap otherwise
+    any of these   what comes next was evicted: snapshot where there is one, gap otherwise (a reset stays a reset)
 
 `complete` means that nothing will follow. A range that was evicted is always told, as `gap`.
 """
@@ -46,7 +46,11 @@ class Gap(msgspec.Struct, frozen=True, rename={"first": "from", "last": "to"}):
 
 
 class LogFacts(msgspec.Struct, frozen=True):
-    """What the decision needs to know of a log; `oldest` is the lowest sequence that can still be read."""
+    """What the decision needs to know of a log.
+
+    `oldest` is the lowest sequence that can still be read; `has_snapshot` says that the whole text is assembled, and
+    that this reader can be told it.
+    """
 
     epoch: str
     head: int
@@ -59,7 +63,8 @@ class Attachment(msgspec.Struct, frozen=True):
     """The decision.
 
     `position` is what the reader is told it stands at: resuming from it repeats the whole attach. `cursor` is the last
-    sequence it will not be sent; `part` the number of frames of record `cursor + 1` that it has already.
+    sequence it will not be sent; `part` the number of frames of record `cursor + 1` that it has already; `snapshot`
+    says that everything up to `cursor` is told by a snapshot.
     """
 
     outcome: AttachOutcome
@@ -67,6 +72,7 @@ class Attachment(msgspec.Struct, frozen=True):
     cursor: int
     part: int = 0
     gap: Gap | None = None
+    snapshot: bool = False
 
 
 def attach(after: After, log: LogFacts) -> Attachment:
@@ -102,4 +108,4 @@ def _snapshot(
     # An ended log's last record is still to come: the reader must see how it ended.
     stands_at = log.head - 1 if log.ended else log.head
     told = AttachOutcome.RESET if outcome is AttachOutcome.RESET else AttachOutcome.SNAPSHOT
-    return Attachment(told, EventId(log.epoch, cursor), stands_at, gap=gap)
+    return Attachment(told, EventId(log.epoch, cursor), stands_at, gap=gap, snapshot=True)

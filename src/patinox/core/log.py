@@ -19,6 +19,7 @@ from patinox.core.chunks import StreamChunk, Text
 from patinox.core.codec import encode_data
 from patinox.errors import BufferFull
 
+_EVICTED: Any = None  # what stands in an evicted slot until the list is cut, so that the chunk itself is let go
 _COMPACT_AT = 512  # evicted slots at the list's front before it is cut: amortised O(1) eviction, O(1) indexing
 
 
@@ -97,6 +98,7 @@ class ResponseBuffer:
         before = self._start
         while (len(self._items) - self._start > self.max_size or self.size_bytes > self.max_bytes) and len(self) > 1:
             self.size_bytes -= len(self._items[self._start].payload)
+            self._items[self._start] = _EVICTED
             self._start += 1
         evicted = self._start - before
         self.evicted += evicted

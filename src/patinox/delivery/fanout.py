@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Message, Sink
@@ -28,6 +28,18 @@ _LOOK_AT_CLOCK_EVERY = 32  # deliveries; at some 10 µs each well below a slice
 _BEATS = 4  # heartbeat ticks an interval: a silent connection is served between 3/4 and one interval
 
 _log = logging.getLogger("patinox.delivery")
+
+
+class Packed(NamedTuple):
+    """What all readers at one cursor get: a message (None: nothing to say), and whether it says the end.
+
+    `upto` is the record it reaches up to; `over` says that this is the log's last.
+    """
+
+    message: Message | None
+    upto: int
+    says_end: bool
+    over: bool
 
 
 class Fanout:
@@ -117,45 +129,62 @@ class Fanout:
             del self._dirty[feed]
             feed.wake()
             for view in list(feed.views.values()):
-                if view.readers and view.primed:
-                    view.advance()
+                if view.parked or (view.readers and view.primed):
                     yield from self._deliver(feed, view)
 
     def _deliver(self, feed: Feed, view: View) -> Iterator[None]:
-        head, final = view.upto, feed.ended and not (view.wire.aborts and feed.went_wrong)
-        messages: dict[int, tuple[Message | None, int]] = {}  # by cursor: nearly always one
+        try:
+            view.advance()
+        except Exception as error:  # a writer that fails on a record must not take the other streams' readers along
+            _log.exception("%r cannot be written", view)
+            for subscription in tuple(view.parked):
+                self._finish(subscription, error)
+            return
+        head = view.log.head
+        packed: dict[tuple[type[Any], int], Packed | None] = {}  # by kind of sink and cursor: nearly always one
         for count, subscription in enumerate(tuple(view.parked), 1):
             if not count % _LOOK_AT_CLOCK_EVERY:
                 yield
             sink, cursor = subscription.sink, subscription.cursor
             if sink is None or cursor >= head or subscription.task is not None:
                 continue  # left, or was brought further, while the loop had other things to do
-            known = messages.get(cursor)
+            key = (type(sink), cursor)
+            if key not in packed:
+                packed[key] = self._pack(feed, view, sink, cursor)
+            known = packed[key]
             if known is None:
-                known = messages[cursor] = self._pack(view, sink, cursor, head, final)
-            message, upto = known
-            subscription.cursor = upto
-            if message is None:
-                continue
-            subscription.said_end = final and upto >= view.log.head
+                self._catch_up_later(subscription, None)
+            else:
+                self._push(subscription, sink, known, head)
+
+    def _push(self, subscription: Subscription, sink: Sink, packed: Packed, head: int) -> None:
+        subscription.cursor = packed.upto
+        subscription.said_end = packed.says_end
+        pending = None
+        if packed.message is not None:
+            subscription.quiet_ticks = 0
             try:
-                pending = sink.push(message)
+                pending = sink.push(packed.message)
             except Exception as error:
                 self._finish(subscription, error)
-                continue
-            if pending is not None or upto < head:
-                self._catch_up_later(subscription, pending)
-            elif feed.ended and upto >= feed.log.head:
-                self._finish(subscription)
+                return
+        if pending is not None or packed.upto < head:
+            self._catch_up_later(subscription, pending)
+        elif packed.over:
+            self._finish(subscription)
 
-    def _pack(self, view: View, sink: Sink, cursor: int, head: int, final: bool) -> tuple[Message | None, int]:
+    def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int) -> Packed | None:
+        """None for a cursor whose frames are not hot (any more): its task pages them back.
+
+        How the feed stands is looked at here, since it may grow or end while the pass has given the loop back.
+        """
         batch = view.take(cursor, MAX_WRITE_BYTES)
-        if batch is None:  # fell out of the window between two passes: its task pages it back
-            return sink.pack(b"", final=False), cursor
-        last = final and batch.upto >= view.log.head
-        if not batch.data and not last:
-            return None, batch.upto
-        return sink.pack(batch.data, final=last), batch.upto
+        if batch is None:
+            return None
+        over = feed.ended and batch.upto >= view.log.head
+        says_end = over and not (view.wire.aborts and feed.went_wrong)
+        message = sink.pack(batch.data, final=says_end) if batch.data or says_end else None
+        return Packed(message, batch.upto, says_end, over)
 
     # ── one subscription ──
 
@@ -172,7 +201,7 @@ class Fanout:
                 data = (await subscription.page()).data if batch is None else batch.data
                 last = subscription.said_end = subscription.at_end and not subscription.must_abort
                 if data or last:
-                    await self._write(subscription.sink, data, final=last)
+                    await self._write(subscription, data, final=last)
                 if subscription.at_end:
                     break
                 if subscription.lag == 0 and subscription.view.primed:
@@ -185,7 +214,9 @@ class Fanout:
             subscription.task = None
             self._finish(subscription, error)
 
-    async def _write(self, sink: Sink, data: bytes, *, final: bool) -> None:
+    async def _write(self, subscription: Subscription, data: bytes, *, final: bool) -> None:
+        sink = subscription.sink
+        subscription.quiet_ticks = 0
         pending = sink.push(sink.pack(data, final=final))
         if pending is not None:
             await self._in_time(pending)
@@ -236,8 +267,6 @@ class Fanout:
                 yield
             if subscription.sink is None or subscription.task is not None:
                 continue
-            if subscription.quiet_at != subscription.cursor:
-                subscription.quiet_at, subscription.quiet_ticks = subscription.cursor, 0
             subscription.quiet_ticks += 1
             if subscription.quiet_ticks < _BEATS:
                 continue

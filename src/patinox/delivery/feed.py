@@ -63,9 +63,9 @@ class Feed:
         """The lowest sequence that can still be read."""
         return 1 if self._whole else self.log.first
 
-    def attach(self, after: After) -> Attachment:
-        """Where a reader that asks for `after` stands now."""
-        has_snapshot = self.assembly.available
+    def attach(self, after: After, *, snapshots: bool = True) -> Attachment:
+        """Where a reader that asks for `after` stands now; `snapshots` says whether it can be told one."""
+        has_snapshot = snapshots and self.assembly.available
         facts = LogFacts(self.log.epoch, self.log.head, self.oldest, self.ended, has_snapshot)
         return attach(after, facts)
 

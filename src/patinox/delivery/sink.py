@@ -20,7 +20,7 @@ class Sink(Protocol):
     """Where frames leave."""
 
     def pack(self, data: bytes, *, final: bool) -> Message:
-        """The message for `data`; shared by all sinks of this kind, so never changed afterwards."""
+        """The message for `data`; shared by all sinks of this kind, so a sink never hands it out to be changed."""
         ...
 
     def push(self, message: Message) -> Awaitable[None] | None:
@@ -75,8 +75,8 @@ class AsgiSink:
         return {"type": "http.response.body", "body": data, "more_body": not final}
 
     def push(self, message: Message) -> Awaitable[None] | None:
-        """Drives `send` by hand."""
-        return start(self._send(message))
+        """Drives `send` by hand, with a message of its own: middlewares write into it (Starlette's GZip does)."""
+        return start(self._send({**message}))
 
 
 class TaskSink(AsgiSink):
@@ -85,5 +85,10 @@ class TaskSink(AsgiSink):
     __slots__ = ()
 
     def push(self, message: Message) -> Awaitable[None] | None:
-        """What sends; nothing has happened yet."""
-        return self._send(message)
+        """What sends; nothing has happened yet, and nothing has to if it is never awaited."""
+        return _later(self._send, message)
+
+
+@types.coroutine
+def _later(send: Send, message: Message) -> Generator[Any, Any, None]:
+    yield from send({**message})  # a generator-based coroutine may: PEP 492

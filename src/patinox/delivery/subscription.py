@@ -34,7 +34,6 @@ class Subscription:
         "feed",
         "gaps",
         "is_open",
-        "quiet_at",
         "quiet_ticks",
         "said_end",
         "sink",
@@ -50,7 +49,6 @@ class Subscription:
         self.cursor = attachment.cursor
         self.gaps: list[Gap] = []
         self.is_open = False
-        self.quiet_at = -1
         self.quiet_ticks = 0
         self.said_end = False
         self.sink: Any = None
@@ -99,7 +97,7 @@ class Subscription:
         parts = [wire.opening(), position_event(wire, attachment.outcome, str(attachment.position))]
         if attachment.gap is not None:
             parts.append(gap_event(wire, attachment.gap))
-        if attachment.position.whole != self.cursor and self.feed.assembly.available and wire.controls:
+        if attachment.snapshot:
             parts.append(self._snapshot())
         if fresh and self.cursor and not wire.controls:
             parts.append(await self.view.openers(self.cursor))
@@ -142,14 +140,16 @@ class Subscription:
         if not self.view.primed:
             await self.view.prime()
         if self.cursor + 1 < self.feed.oldest:
-            return await self._jump()
+            return await self._jump(self.feed.oldest - 1)
         batch = await self.view.cold(self.cursor, MAX_WRITE_BYTES, self._part)
         self._part = 0
+        if batch.upto == self.cursor and self.cursor + 1 < self.feed.log.first:  # the store has forgotten the stream
+            return await self._jump(self.feed.log.first - 1)
         self.cursor = batch.upto
         return batch
 
-    async def _jump(self) -> Batch:
-        gap = Gap(self.cursor + 1, self.feed.oldest - 1)
+    async def _jump(self, last: int) -> Batch:
+        gap = Gap(self.cursor + 1, last)
         self.gaps.append(gap)
         if self.view.wire.controls:
             self.cursor = gap.last
@@ -174,7 +174,7 @@ class ChunkSubscription:
 
     def __init__(self, feed: Feed, after: After) -> None:
         self.feed = feed
-        self.attachment = feed.attach(after)
+        self.attachment = feed.attach(after, snapshots=False)
         self.cursor = self.attachment.cursor
         self._ready: deque[StreamChunk] = deque()
         self._is_open = True
@@ -189,7 +189,7 @@ class ChunkSubscription:
 
     @property
     def outcome(self) -> str:
-        """What the attach was answered: `start`, `resumed`, `snapshot`, `gap`, `reset` or `complete`."""
+        """What the attach was answered: `start`, `resumed`, `gap`, `reset` or `complete`. Chunks have no snapshot."""
         return self.attachment.outcome
 
     def __aiter__(self) -> Self:
@@ -201,19 +201,23 @@ class ChunkSubscription:
                 await self.aclose()
                 raise StopAsyncIteration
             if self.cursor + 1 < self.feed.oldest:
-                gap = Gap(self.cursor + 1, self.feed.oldest - 1)
-                self._ready.append(self._told(gap))
-                self.cursor = gap.last
+                self._jump(self.feed.oldest - 1)
                 break
             page = await self.feed.read(self.cursor, 256)
             self._ready.extend(page)
             if page:
                 self.cursor = page[-1].sequence
+            elif self.cursor + 1 < self.feed.log.first:  # the store has forgotten the stream
+                self._jump(self.feed.log.first - 1)
             else:
                 await self.feed.beyond(self.cursor)
         chunk = self._ready.popleft()
         self._over = chunk.is_final
         return chunk
+
+    def _jump(self, last: int) -> None:
+        self._ready.append(self._told(Gap(self.cursor + 1, last)))
+        self.cursor = last
 
     def _told(self, gap: Gap) -> StreamChunk:
         return StreamChunk(gap.last, gap, 0.0, epoch=self.feed.log.epoch)

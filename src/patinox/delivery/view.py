@@ -91,7 +91,13 @@ class View:
         self._upto = -1
 
     def advance(self) -> None:
-        """Makes the frames of what was appended, and lets go of those that left the window."""
+        """Makes the frames of what was appended, and lets go of those that left the window.
+
+        Where more was appended since the last time than the window holds, the view is not primed afterwards.
+        """
+        if self._upto < self.log.first - 1:
+            self.rest()
+            return
         while self._upto < self.log.head:
             for chunk in self.log.slice(self._upto, _PAGE):
                 self._state, frames = self._fold(self._state, chunk)
@@ -104,7 +110,7 @@ class View:
 
     def take(self, after: int, max_bytes: int) -> Batch | None:
         """The hot frames after `after`, joined up to about `max_bytes` (at least one); None when they are not hot."""
-        if after < self._base:
+        if not self.primed or after < self._base:
             return None
         frames = self._frames[after - self._base :]
         if len(frames) == 1:
@@ -117,7 +123,10 @@ class View:
         return Batch(b"".join(frames), after + len(frames))
 
     async def cold(self, after: int, max_bytes: int, part: int = 0) -> Batch:
-        """The same from the store, made again from the nearest checkpoint; `part` frames of the first are left out."""
+        """The same from the store, made again from the nearest checkpoint; `part` frames of the first are left out.
+
+        A `part` that the first record cannot have had was counted in another format: then the record goes out whole.
+        """
         mark, state = self._checkpoint(after)
         parts: list[bytes] = []
         size_bytes = 0
@@ -128,7 +137,7 @@ class View:
                 mark = chunk.sequence
                 if mark <= after:
                     continue
-                if part and mark == after + 1:
+                if mark == after + 1 and 0 < part < len(frames):
                     parts.append(self._tail(chunk, frames, part))
                 elif frames:
                     parts.append(self.wire.record(chunk.id, frames))

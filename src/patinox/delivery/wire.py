@@ -57,6 +57,8 @@ class SseWire:
         """One event a frame."""
         if len(frames) == 1:
             return self._event(frames[0], event_id)
+        if not event_id:  # frames that belong to no record, such as openers
+            return b"".join([self._event(frame, "") for frame in frames])
         last = len(frames)
         ids = [event_id if k == last else f"{event_id}.{k}" for k in range(1, last + 1)]
         return b"".join(map(self._event, frames, ids))
