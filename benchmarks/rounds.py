@@ -29,7 +29,8 @@ class Outcome(msgspec.Struct):
         """The median of each metric over the rounds; the worst of gaps and duplicates."""
         if not self.rounds:
             return {}
-        return {name: _middle(name, [metrics[name] for metrics in self.rounds]) for name in self.rounds[0]}
+        names = [name for name in self.rounds[0] if all(name in metrics for metrics in self.rounds)]
+        return {name: _middle(name, [metrics[name] for metrics in self.rounds]) for name in names}
 
 
 class Result(msgspec.Struct):
