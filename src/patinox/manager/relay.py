@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,10 @@ async def pump(source: Source, stream: ActiveStream) -> None:
     the business of whoever cancelled.
     """
     try:
-        async for batch in source:
-            for data in batch:
-                await stream.write(data)
+        async with contextlib.aclosing(source.batches()) as batches:
+            async for batch in batches:
+                for data in batch:
+                    await stream.write(data)
         await _end(stream, source.ending)
     except StreamClosed:
         _log.debug("stream %s ended before its source", stream.id)

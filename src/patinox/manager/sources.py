@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
 from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
@@ -27,7 +27,7 @@ _KNOWN = frozenset(KINDS)
 
 
 class Source:
-    """An async iterator of lists of chunk data over any source; `ending` says how it ended, once it has.
+    """Reads any source as lists of chunk data; `ending` says how it ended, once it has.
 
     `strict` makes a frame that cannot be read an error; otherwise it is kept as `Native`, and what follows is read on.
     """
@@ -45,7 +45,8 @@ class Source:
     def __repr__(self) -> str:
         return f"<Source {type(self._source).__name__}>"
 
-    async def __aiter__(self) -> AsyncIterator[list[Any]]:
+    async def batches(self) -> AsyncGenerator[list[Any], None]:
+        """The chunk data, a list for each item of the source. To be iterated once, and closed."""
         if inspect.isawaitable(self._source):
             self._source = await self._source
         self._items = _iterate(self._source)

@@ -112,10 +112,13 @@ class ActiveStream:
     async def write(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
         """Appends one chunk and returns it; gives other tasks a turn now and then."""
         chunk = self.write_nowait(data)
+        await self._give_way()
+        return chunk
+
+    async def _give_way(self) -> None:
         self._writes += 1
         if not self._writes % _YIELD_EVERY:
             await asyncio.sleep(0)
-        return chunk
 
     def write_nowait(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
         """Appends one chunk without waiting.
@@ -139,8 +142,9 @@ class ActiveStream:
         """Appends one chunk of an idempotent producer; False when it was appended before."""
         if self.producers.is_known(producer):
             return False
-        await self.write(data)
-        self.producers.appended(producer)
+        self.write_nowait(data)
+        self.producers.appended(producer)  # before anybody else has a turn: a retry may be on its way already
+        await self._give_way()
         return True
 
     async def finish(self, outcome: Outcome | str = Outcome.COMPLETE, error: Error | None = None) -> StreamChunk:
@@ -193,10 +197,13 @@ class ActiveStream:
         return chunk
 
     def _finish(self, record: End | Error, outcome: Outcome) -> StreamChunk:
+        if not self.is_open:  # the table takes a second cancel in silence; a second end record is another matter
+            raise StreamClosed(f"the stream has ended ({self.state})")
+        payload = encode_data(record)
         self.state = step(self.state, SIGNAL_OF[outcome])
         self.feed.outcome = outcome
         self.log.window.release(None)  # the end is not refused for want of room
-        chunk = self._append(record, encode_data(record), final=True)
+        chunk = self._append(record, payload, final=True)
         self.ended_s = chunk.timestamp
         self._stop_abandon_timer()
         if self._cancel_producer is not None:

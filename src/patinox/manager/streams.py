@@ -237,11 +237,8 @@ class StreamManager:
         self._closing = True
         for stream in list(self._streams.values()):
             stream.interrupt_nowait(reason)
-        pumps = list(self._pumps)
-        for task in pumps:
-            task.cancel()
-        if pumps:
-            await asyncio.wait(pumps)
+        if self._pumps:  # each was told to stop when its stream ended, and is closing its source
+            await asyncio.wait(tuple(self._pumps))
 
     async def aclose(self) -> None:
         """Drains, lets the readers take what is left within `drain_timeout`, and drops them. Idempotent."""
@@ -311,9 +308,9 @@ def _random(length: int) -> str:
 def _plain(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     """A copy of the metadata that nobody can change, checked to be JSON of a sensible size."""
     try:
-        encoded = msgspec.json.encode(metadata or {})
+        encoded = msgspec.json.encode({} if metadata is None else metadata)
         plain = msgspec.json.decode(encoded, type=dict[str, Any])
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InputError(f"metadata is a JSON object: {error}") from error
     if len(encoded) > _MAX_METADATA_BYTES:
         raise InputError(f"metadata has {len(encoded)} bytes; at most {_MAX_METADATA_BYTES} are kept")

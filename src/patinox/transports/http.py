@@ -8,6 +8,7 @@ The reader's leaving is watched from the first moment, before anything was sent;
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -56,27 +57,48 @@ class HttpReader:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves the response until its end, or until the client has gone."""
         feed = self._stream.feed
-        attachment = feed.attach(self._after)
+        attachment = feed.attach(self._after, snapshots=self._wire.controls)
         headers = self._response_headers(attachment)
         if attachment.outcome is AttachOutcome.COMPLETE and isinstance(self._after, EventId):
             await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
         subscription.open()
         watcher = asyncio.get_running_loop().create_task(until_disconnect(receive))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            # Made before anything is sent: a snapshot must be of the moment the attach was decided in.
             opening = await subscription.opening(fresh=self._fresh)
-            sink = await _probe(send, opening)
-            done = self._manager.fanout.deliver(subscription, sink)
-            await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
-            if done.done() and not done.cancelled():
-                done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
+            await self._serve(subscription, opening, headers, scope, send, watcher)
         finally:
             watcher.cancel()
             await self._manager.fanout.drop(subscription)
             subscription.close()
+            await asyncio.wait((watcher,))
+
+    async def _serve(
+        self, subscription: Subscription, opening: bytes, headers: Headers,
+        scope: Message, send: Send, watcher: asyncio.Task[None],
+    ) -> None:  # fmt: skip
+        try:
+            async with asyncio.timeout(self._manager.config.write_deadline_s or None):
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                sink = await _sink(scope, send, opening)
+        except TimeoutError:
+            return  # it never took the first bytes
+        done = self._manager.fanout.deliver(subscription, sink)
+        await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if not done.done() or done.cancelled():
+            return
+        broken = done.exception()  # the connection broke, or stalled beyond its deadline: the reader has gone
+        if isinstance(sink, TaskSink) and (broken is not None or not subscription.said_end):
+            # A server cuts a body that its application leaves unfinished; a middleware may finish it neatly, and
+            # a reader would take the part for the whole. Nothing but an exception gets through it.
+            raise ConnectionAbortedError("the body was cut on purpose") from broken
 
     def _response_headers(self, attachment: Attachment) -> Headers:
         own = [
@@ -95,8 +117,21 @@ class HttpReader:
 
 async def until_disconnect(receive: Receive) -> None:
     """Waits until the client has gone; what it still sends is passed over."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with contextlib.suppress(OSError, RuntimeError):  # asked again after the end, some servers raise
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _sink(scope: Message, send: Send, opening: bytes) -> Sink:
+    """Sends the opening, and finds the quickest way for what follows: the server's own connection, if it is ours."""
+    connection = scope.get("extensions", {}).get("patinox.connection")
+    direct: Sink | None = None if connection is None else connection.direct_sink()
+    if direct is None:
+        return await _probe(send, opening)
+    pending = direct.push(direct.pack(opening, final=False))
+    if pending is not None:
+        await pending
+    return direct
 
 
 async def _probe(send: Send, opening: bytes) -> Sink:

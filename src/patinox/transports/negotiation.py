@@ -1,6 +1,7 @@
 """Which answer a `GET` of a stream gets: by `?format=`, then by `Accept` (RFC 9110 §12.5.1). No I/O.
 
-format given   its own framing and content type; `patinox` and `text` are also to be had over SSE by `Accept`
+format given   its own framing and content type; an `Accept` that names another one changes it for two of them:
+               `patinox` goes over lines for application/x-ndjson, `text` over SSE for text/event-stream
 Accept         text/event-stream, */* → SSE     application/x-ndjson → NDJSON      text/plain → the text, live
                application/json → the snapshot  text/html → the playground
 """
@@ -42,7 +43,7 @@ def negotiate(
     """Chooses the answer. Raises `UnknownFormat` (406, with the list) or `NotAcceptable`."""
     media = preferred(accept)
     if format_name is not None:
-        return _named(format_name, media, formats, ids=ids, retry_ms=retry_ms)
+        return _named(format_name, accept, formats, ids=ids, retry_ms=retry_ms)
     match media:
         case "text/event-stream":
             return Answer("stream", PATINOX, SseWire(PATINOX, ids=True, controls=True, retry_ms=retry_ms))
@@ -57,15 +58,15 @@ def negotiate(
     raise NotAcceptable(f"nothing in {accept!r} is on offer; there is {', '.join(OFFERED)}")
 
 
-def _named(name: str, media: str | None, formats: Mapping[str, Format[Any]], *, ids: bool, retry_ms: int) -> Answer:
-    format_ = formats.get(name)
+def _named(name: str, accept: str | None, formats: Mapping[str, Format[Any]], *, ids: bool, retry_ms: int) -> Answer:
+    media, format_ = preferred(accept), formats.get(name)
     if format_ is None:
         raise UnknownFormat(name, tuple(formats))
     if name == NDJSON.name or (name == PATINOX.name and media == "application/x-ndjson"):
         return Answer("stream", NDJSON, NativeLinesWire())
     if name == PATINOX.name:
         return Answer("stream", PATINOX, SseWire(PATINOX, ids=True, controls=True, retry_ms=retry_ms))
-    if name == TEXT.name and media == "text/event-stream":
+    if name == TEXT.name and media == "text/event-stream" and media in (accept or ""):
         return Answer("stream", TEXT_EVENTS, SseWire(TEXT_EVENTS, ids=True, controls=True, retry_ms=retry_ms))
     if format_.framing == "sse":
         return Answer("stream", format_, SseWire(format_, ids=ids, controls=False))

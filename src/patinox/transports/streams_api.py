@@ -55,7 +55,8 @@ class StreamsApi:
             id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
             retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"),
         )  # fmt: skip
-        return Reply(stream.describe(), 201, {"location": f"/v1/streams/{stream.id}"})
+        location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
+        return Reply(stream.describe(), 201, {"location": location})
 
     async def index(self, request: Request) -> Asgi:
         """`GET /v1/streams?limit=&after=`: newest last; `next` is there when there are more."""
@@ -180,8 +181,8 @@ def _ttl(value: Any) -> float | None:
         raise InputError('ttl is a number of seconds or a duration such as "24h"')
     try:
         return parse_duration(value) if isinstance(value, str) else float(value)
-    except ValueError as error:
-        raise InputError(f"ttl {value!r} {error}") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"ttl {str(value)[:40]!r} {error}") from error
 
 
 def _error(value: Any) -> Error | None:
