@@ -174,12 +174,13 @@ class Fanout:
             self._finish(subscription)
 
     def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int) -> Packed | None:
-        """None for a cursor whose frames are not hot (any more): its task pages them back.
+        """None where a task has to write: frames that are not hot (any more), and large ones.
 
+        Middlewares hand large bodies to a thread (Starlette's GZip), which takes a task to wait for it.
         How the feed stands is looked at here, since it may grow or end while the pass has given the loop back.
         """
         batch = view.take(cursor, MAX_WRITE_BYTES)
-        if batch is None:
+        if batch is None or len(batch.data) >= 2 * MAX_WRITE_BYTES:
             return None
         over = feed.ended and batch.upto >= view.log.head
         says_end = over and not (view.wire.aborts and feed.went_wrong)

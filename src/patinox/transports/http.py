@@ -15,7 +15,7 @@ from typing import Any
 from patinox.core.attach import After, Attachment, AttachOutcome
 from patinox.core.chunks import EventId
 from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
-from patinox.delivery.subscription import Subscription
+from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.wire import Wire
 from patinox.errors import LimitExceeded
 from patinox.formats.base import Format
@@ -92,13 +92,8 @@ class HttpReader:
             return  # it never took the first bytes
         done = self._manager.fanout.deliver(subscription, sink)
         await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not done.done() or done.cancelled():
-            return
-        broken = done.exception()  # the connection broke, or stalled beyond its deadline: the reader has gone
-        if isinstance(sink, TaskSink) and (broken is not None or not subscription.said_end):
-            # A server cuts a body that its application leaves unfinished; a middleware may finish it neatly, and
-            # a reader would take the part for the whole. Nothing but an exception gets through it.
-            raise ConnectionAbortedError("the body was cut on purpose") from broken
+        if done.done() and not done.cancelled():
+            done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
 
     def _response_headers(self, attachment: Attachment) -> Headers:
         own = [
@@ -126,12 +121,13 @@ async def _sink(scope: Message, send: Send, opening: bytes) -> Sink:
     """Sends the opening, and finds the quickest way for what follows: the server's own connection, if it is ours."""
     connection = scope.get("extensions", {}).get("patinox.connection")
     direct: Sink | None = None if connection is None else connection.direct_sink()
-    if direct is None:
+    if direct is None and len(opening) <= MAX_WRITE_BYTES:
         return await _probe(send, opening)
-    pending = direct.push(direct.pack(opening, final=False))
+    sink = await _probe(send, b"") if direct is None else direct
+    pending = sink.push(sink.pack(opening, final=False))
     if pending is not None:
         await pending
-    return direct
+    return sink
 
 
 async def _probe(send: Send, opening: bytes) -> Sink:
