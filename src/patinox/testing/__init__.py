@@ -1,0 +1,1 @@
+"""For tests of what is built on Patinox: contract checks, fakes, faults."""
