@@ -63,11 +63,12 @@ class UpstreamClient:
                         raise UpstreamUnavailable(
                             f"{upstream.name} answered {response.status} when asked for its models"
                         )
-                    value = msgspec.json.decode(await response.content.read(_MAX_LISTING_BYTES))
+                    value = msgspec.json.decode(await _up_to(response.content, _MAX_LISTING_BYTES))
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             raise _mapped(upstream, error, "being asked for its models") from error
         models = value.get("data") if isinstance(value, dict) else None
-        return [model for model in models or [] if isinstance(model, dict) and isinstance(model.get("id"), str)]
+        listed = models if isinstance(models, list) else []
+        return [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
 
     @property
     def _open(self) -> aiohttp.ClientSession:
@@ -81,7 +82,7 @@ class UpstreamAnswer:
 
     Raises `UpstreamUnavailable`, `UpstreamTimeout`, `UpstreamRefused` (the upstream's own status and body) or
     `UpstreamMalformed` (not a stream of events). A connection that breaks after the first byte ends the iteration: what
-    it means that the end is missing is for the dialect's reader to say.
+    it means that the end is missing is for the dialect's reader to say. `retry_after` is that header of a refusal.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class UpstreamAnswer:
         self._config = config
         self._response: aiohttp.ClientResponse | None = None
         self._is_first = True
+        self.retry_after: str | None = None
 
     def __repr__(self) -> str:
         return f"<UpstreamAnswer {self._upstream.name}{self._path}>"
@@ -133,8 +135,9 @@ class UpstreamAnswer:
         response = await self._session.post(url, data=self._body, headers=headers, allow_redirects=False)
         if response.status == 200 and response.content_type == "text/event-stream":
             return response
+        self.retry_after = response.headers.get("Retry-After")
         try:
-            body = await response.content.read(_MAX_ERROR_BYTES)
+            body = await _up_to(response.content, _MAX_ERROR_BYTES)
         finally:
             response.close()
         if response.status == 200:
@@ -142,22 +145,37 @@ class UpstreamAnswer:
         raise _refused(self._upstream, response.status, body)
 
 
+async def _up_to(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    """A body up to `max_bytes`: a single `read` gives no more than what has arrived by now."""
+    parts, left = [], max_bytes
+    while left and (data := await content.read(left)):
+        parts.append(data)
+        left -= len(data)
+    return b"".join(parts)
+
+
 def _unexpected(upstream: Upstream, content_type: str, body: bytes) -> UpstreamError:
     value = _json(body)
     if isinstance(value, dict) and value.get("error"):  # an error with a status of 200: some proxies do
-        return UpstreamRefused(_sentence(upstream, 502, value), status=502, body=value)
+        return UpstreamRefused(_sentence(upstream, 200, value), status=502, body=_error_in(value))
     return UpstreamMalformed(f"{upstream.name} answered with {content_type}, not with a stream of events")
 
 
 def _refused(upstream: Upstream, status: int, body: bytes) -> UpstreamRefused:
     value = _json(body)
-    told = value if value is not None else body[:2000].decode(errors="replace") or None
+    told = _error_in(value) if value is not None else body[:2000].decode(errors="replace") or None
     # A redirect, or an upstream that knows us by no key, is not the client's fault: it reads as a bad gateway.
     return UpstreamRefused(_sentence(upstream, status, value), status=status if 400 <= status < 600 else 502, body=told)
 
 
-def _sentence(upstream: Upstream, status: int, value: Any) -> str:
+def _error_in(value: Any) -> Any:
+    """The error object of OpenAI's envelope `{"error": {…}}`, or the body where it has no such thing."""
     error = value.get("error") if isinstance(value, dict) else None
+    return error if error else value
+
+
+def _sentence(upstream: Upstream, status: int, value: Any) -> str:
+    error = _error_in(value)
     message = error.get("message") if isinstance(error, dict) else error
     told = f": {message}" if isinstance(message, str) and message else ""
     return f"the upstream {upstream.name} answered {status}{told}"
@@ -176,7 +194,8 @@ def _mapped(upstream: Upstream, error: Exception, since: str) -> UpstreamError:
     if isinstance(error, TimeoutError):
         return UpstreamTimeout(f"the upstream {upstream.name} was silent for too long after {since}")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamUnavailable(f"the upstream {upstream.name} cannot be reached: {error.os_error.strerror}")
+        reason = error.os_error.strerror or error.os_error
+        return UpstreamUnavailable(f"the upstream {upstream.name} cannot be reached: {reason}")
     if isinstance(error, msgspec.DecodeError):
         return UpstreamMalformed(f"the upstream {upstream.name} did not answer with JSON")
     return UpstreamUnavailable(f"the connection to the upstream {upstream.name} broke: {type(error).__name__}")

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
 
 import msgspec
 from starlette.requests import Request
 
 from patinox.core.chunks import End, Error, Outcome
 from patinox.errors import InputError, PatinoxError, StreamExists
-from patinox.gateway.client import UpstreamClient
+from patinox.gateway.client import UpstreamAnswer, UpstreamClient
 from patinox.gateway.upstreams import Upstream
 from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.sources import Source
@@ -24,17 +25,23 @@ from patinox.transports.http import until_disconnect
 
 
 class CallFailed(PatinoxError):
-    """A call that ended before its first record: the log's own error, with the status that goes with it."""
+    """A call that did not succeed: the log's own error, with the status that goes with it.
 
-    def __init__(self, error: Error, default_status: int) -> None:
+    `headers` go with the answer.
+    """
+
+    def __init__(self, error: Error, default_status: int, headers: dict[str, str]) -> None:
         super().__init__(error.message)
         self.error = error
+        self.headers = headers
         self.http_status = error.status or default_status
 
     def as_dict(self) -> dict[str, Any]:
-        """`code`, `message` and, where there was one, the upstream's own error body."""
-        body = {"code": self.error.code, "message": self.error.message}
-        return body if self.error.provider is None else {**body, "upstream": self.error.provider}
+        """`code` and `message`, and over them the upstream's own error: clients decide by what it says there."""
+        own, theirs = {"code": self.error.code, "message": self.error.message}, self.error.provider
+        if isinstance(theirs, dict):
+            return {**own, **{key: value for key, value in theirs.items() if value is not None}}
+        return own if theirs is None else {**own, "upstream": theirs}
 
 
 class ClientLeft(PatinoxError):
@@ -65,18 +72,22 @@ class Exchange:
     def __init__(self, manager: StreamManager, client: UpstreamClient) -> None:
         self.manager = manager
         self._client = client
+        self._answers: WeakKeyDictionary[ActiveStream, UpstreamAnswer] = WeakKeyDictionary()
 
     async def begin(
         self, options: CallOptions, upstream: Upstream, path: str, body: dict[str, Any], *, model: str
     ) -> ActiveStream:
         """The log of this call: the one that `Patinox-Stream-Id` names if it is there, else a new one being written.
 
-        Raises `InputError` for an id that won't do, or what the upstream's `check` raises.
+        A log that holds nothing but a failure was no answer: asked for again, it makes way for a new try. Raises
+        `InputError` for an id that won't do, or what the upstream's `check` raises.
         """
-        known = self._known(options.stream_id)
-        if known is not None:
+        known = self.manager.find_id(options.stream_id) if options.stream_id is not None else None
+        if known is not None and not _is_refusal(known):
             return known
         upstream.check()
+        if known is not None:
+            await self._forget(known)
         metadata = {"model": model, "upstream": upstream.name}
         try:
             stream = await self.manager.create(id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon)
@@ -84,36 +95,28 @@ class Exchange:
             return self.manager.get(options.stream_id or "")
         answer = self._client.ask(upstream, path, body)
         source = Source(answer, formats=self.manager.formats, format_=upstream.dialect, strict=True)
+        self._answers[stream] = answer
         self.manager.run(source, stream)
         return stream
 
-    def _known(self, stream_id: str | None) -> ActiveStream | None:
-        return None if stream_id is None else self.manager.find_id(stream_id)
-
     async def first_record(self, stream: ActiveStream, request: Request) -> None:
-        """Waits until the log has a record, for a heartbeat's time at most.
+        """Waits until the log has a record, for a heartbeat's time at most: then the answer begins with heartbeats.
 
         Raises `CallFailed` when the first record is the last and says a failure; such a log is forgotten, so that a
         retry under the same id asks again. Raises `ClientLeft` when nobody is there to answer any more.
         """
         wait_s = self.manager.config.sse.heartbeat_interval_s or None
-        stream.feed.join()
-        try:
+        with stream.feed.held():
             await self._watched(stream.feed.beyond(0), request, wait_s)
-        finally:
-            stream.feed.leave()
-        if stream.log.head == 1 and not stream.is_open:
-            await self._refuse(stream)
+        if stream.log.head == 1 and stream.feed.went_wrong:
+            await self._fail(stream)
 
     async def whole(self, stream: ActiveStream, request: Request) -> None:
-        """Waits for the end. Raises `CallFailed` unless it is complete or incomplete."""
-        stream.feed.join()
-        try:
+        """Waits for the end. Raises `CallFailed` unless it is complete or incomplete, or `ClientLeft`."""
+        with stream.feed.held():
             await self._watched(_ended(stream), request, None)
-        finally:
-            stream.feed.leave()
         if stream.feed.went_wrong:
-            raise failure(stream)
+            await self._fail(stream)
 
     async def _watched(self, waiting: Awaitable[None], request: Request, timeout_s: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -128,11 +131,25 @@ class Exchange:
                 task.cancel()
             await asyncio.wait((waiter, watcher))
 
-    async def _refuse(self, stream: ActiveStream) -> None:
-        if stream.feed.went_wrong:
-            refusal = failure(stream)
+    async def _fail(self, stream: ActiveStream) -> NoReturn:
+        answer = self._answers.get(stream)
+        headers = {"patinox-stream-id": stream.id}
+        if stream.feed.outcome is Outcome.CANCELLED:
+            headers["x-should-retry"] = "false"  # OpenAI's clients would ask again what somebody has stopped
+        elif answer is not None and answer.retry_after is not None:
+            headers["retry-after"] = answer.retry_after
+        if _is_refusal(stream):
+            await self._forget(stream)
+        raise failure(stream, headers)
+
+    async def _forget(self, stream: ActiveStream) -> None:
+        if self.manager.find_id(stream.id) is stream:  # else another reader of the same failure was faster
             await self.manager.forget(stream.id)
-            raise refusal
+
+
+def _is_refusal(stream: ActiveStream) -> bool:
+    """Whether it failed before it said anything. One that was cancelled stays: whoever did that meant it."""
+    return stream.log.head == 1 and stream.feed.went_wrong and stream.feed.outcome is not Outcome.CANCELLED
 
 
 async def _ended(stream: ActiveStream) -> None:
@@ -140,14 +157,14 @@ async def _ended(stream: ActiveStream) -> None:
         await stream.feed.beyond(stream.log.head)
 
 
-def failure(stream: ActiveStream) -> CallFailed:
+def failure(stream: ActiveStream, headers: dict[str, str]) -> CallFailed:
     """Why a stream did not succeed, as an error to answer with."""
     (last,) = stream.log.slice(stream.log.head - 1, 1)
     if isinstance(last.data, Error):
-        return CallFailed(last.data, 502)
+        return CallFailed(last.data, 502, headers)
     ending: End = last.data
     error = ending.error or Error(ending.outcome, f"the stream was {ending.outcome}")
-    return CallFailed(error, 409 if ending.outcome is Outcome.CANCELLED else 502)
+    return CallFailed(error, 409 if ending.outcome is Outcome.CANCELLED else 502, headers)
 
 
 def require(body: dict[str, Any], key: str, kind: type, named: str) -> Any:

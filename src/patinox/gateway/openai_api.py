@@ -17,7 +17,7 @@ from patinox.delivery.wire import SseWire
 from patinox.errors import InputError, PatinoxError, UpstreamError
 from patinox.formats.openai_chat import OPENAI_CHAT, assemble_completion
 from patinox.gateway.client import UpstreamClient
-from patinox.gateway.exchange import CallOptions, Exchange, require
+from patinox.gateway.exchange import CallFailed, CallOptions, Exchange, require
 from patinox.gateway.upstreams import Upstream, Upstreams
 from patinox.manager import ActiveStream, StreamManager
 from patinox.transports.bodies import json_object
@@ -122,6 +122,6 @@ def _headers(stream: ActiveStream, *, location: bool = False) -> dict[str, str]:
 
 def openai_error(error: PatinoxError) -> Reply:
     """An error as OpenAI's clients read it: `{"error": {"message", "type", "param", "code", …}}`."""
-    reply = error_reply(error)
-    body = {"type": error.code, "param": None, **error.as_dict()}
-    return Reply({"error": body}, reply.status, reply.headers)
+    reply, told = error_reply(error), error.as_dict()
+    headers = error.headers if isinstance(error, CallFailed) else {}
+    return Reply({"error": {"type": told["code"], "param": None, **told}}, reply.status, reply.headers | headers)

@@ -6,8 +6,8 @@ an upstream are known (configured, or the embedded one), a name that is not amon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from patinox.config import Config, UpstreamConfig
 from patinox.errors import InputError, PatinoxError
@@ -22,10 +22,18 @@ class NoUpstream(PatinoxError):
 
 
 class UnknownModel(InputError):
-    """A model or an upstream that is not there."""
+    """A model or an upstream that is not there. `known` lists those there are, `…` where an upstream lists its own."""
 
     code = "model_not_found"
     http_status = 404
+
+    def __init__(self, name: str | None, known: Sequence[str]) -> None:
+        super().__init__(f"there is no model {name!r}; there are {', '.join(known)}")
+        self.known = tuple(known)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Adds `known`."""
+        return {**super().as_dict(), "known": list(self.known)}
 
 
 class Upstream(Protocol):
@@ -135,7 +143,7 @@ class Upstreams:
                 raise InputError(f'say which model of {upstream.name!r} to ask: "model": "{upstream.name}/…"')
             wanted = upstream.models[0]
         if upstream.models and wanted not in upstream.models:
-            raise UnknownModel(f"there is no model {model!r}; there are {', '.join(self._offered())}")
+            raise UnknownModel(model, self._offered())
         return upstream, wanted
 
     def _offered(self) -> list[str]:

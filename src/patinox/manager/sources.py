@@ -12,18 +12,20 @@ A plain iterator may block: each of its items is fetched in a worker thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from typing import Any
 
 from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
 from patinox.core.codec import KINDS
-from patinox.core.events import Native
-from patinox.errors import InputError, UpstreamMalformed
+from patinox.core.events import Native, RunEnd
+from patinox.errors import FramingError, InputError, UpstreamMalformed
 from patinox.formats.base import Format, Reader
 
 _EXHAUSTED = object()
 _KNOWN = frozenset(KINDS)
+_DRAIN_S = 0.5
 
 
 class Source:
@@ -40,6 +42,7 @@ class Source:
         self._reader: Reader | None = formats[format_].reader() if format_ is not None else None
         self._items: Any = None
         self._strict = strict
+        self._is_over = False
         self.ending: End | Error = End(Outcome.COMPLETE)
 
     def __repr__(self) -> str:
@@ -57,11 +60,12 @@ class Source:
                     self.ending = data
                     yield batch[:position]
                     return
-            if self._strict and any(isinstance(data, Native) and data.is_malformed for data in batch):
+            good = self._well_formed(batch)
+            yield batch[:good]
+            if good < len(batch):
                 raise UpstreamMalformed("the upstream sent a frame that its dialect does not allow")
-            yield batch
-            if self._reader is not None and isinstance(self._reader.ending, Error):
-                break  # the dialect's own error: nothing follows it
+            if self._reader is not None and self._says_end(batch):
+                break  # nothing follows it, and some servers keep the connection open
         if self._reader is not None:
             rest = self._reader.close()
             self.ending = self._reader.ending
@@ -71,14 +75,27 @@ class Source:
         """Closes what was handed over: an iterator, a response, or a coroutine nobody awaited."""
         if inspect.iscoroutine(self._source):
             self._source.close()
+        if self._is_over:
+            await _drain(self._items)
         for owner in (self._items, self._source):
             await _close(owner)
 
+    def _well_formed(self, batch: list[Any]) -> int:
+        """How many of a batch may be written: those before one that cannot be read, where that is an error."""
+        if not self._strict:
+            return len(batch)
+        return next((k for k, data in enumerate(batch) if isinstance(data, Native) and data.is_malformed), len(batch))
+
+    def _says_end(self, batch: list[Any]) -> bool:
+        assert self._reader is not None
+        self._is_over = any(isinstance(data, RunEnd) for data in batch)
+        return self._is_over or isinstance(self._reader.ending, Error)
+
     def _read(self, item: Any) -> list[Any]:
         if isinstance(item, str):
-            return [Text(item)] if self._reader is None else self._reader.feed(item.encode())
+            return [Text(item)] if self._reader is None else self._feed(item.encode())
         if isinstance(item, bytes | bytearray | memoryview):
-            return [Binary(bytes(item))] if self._reader is None else self._reader.feed(bytes(item))
+            return [Binary(bytes(item))] if self._reader is None else self._feed(bytes(item))
         if isinstance(item, StreamChunk):
             return [item.data]
         if getattr(item, "kind", None) in _KNOWN or isinstance(item, End):
@@ -91,6 +108,15 @@ class Source:
         if item is None or isinstance(item, dict | list | tuple | int | float):
             return [Json(item)]
         raise InputError(f"a source yields str, bytes, JSON values, chunks or events, not {type(item).__name__}")
+
+    def _feed(self, data: bytes) -> list[Any]:
+        assert self._reader is not None
+        try:
+            return self._reader.feed(data)
+        except FramingError as error:
+            if not self._strict:
+                raise
+            raise UpstreamMalformed(f"the upstream's stream cannot be read: {error.message}") from error
 
 
 def _dialect_of(item: Any) -> str | None:
@@ -115,6 +141,14 @@ async def _iterate(source: Any) -> AsyncIterator[Any]:
             yield item
     else:
         raise InputError(f"{type(source).__name__} is no source: it can't be iterated")
+
+
+async def _drain(items: Any) -> None:
+    """Gives a source that has said its end a moment to end: a connection that was read to its end serves again."""
+    with contextlib.suppress(Exception):  # whatever happens now, it was whole
+        async with asyncio.timeout(_DRAIN_S):
+            async for _ in items:
+                pass
 
 
 async def _close(owner: Any) -> None:
