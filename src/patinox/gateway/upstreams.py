@@ -67,7 +67,10 @@ class ConfiguredUpstream:
         self._key = key
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.name} {self.dialect} {self._url}>"
+        return f"<Upstream {self}>"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dialect} at {self._url}"
 
     def check(self) -> None:
         """It is always worth asking."""
@@ -93,6 +96,9 @@ class LocalUpstream:
 
     def __repr__(self) -> str:
         return f"<Upstream local {self.model!r}>"
+
+    def __str__(self) -> str:
+        return f"{self.name}: the embedded model {self.model.model_id}"
 
     def check(self) -> None:
         """Raises `UpstreamStarting` while the model loads, `UpstreamUnavailable` when it has failed."""

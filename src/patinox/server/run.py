@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any, Self
 
 import uvicorn
 
@@ -27,7 +29,7 @@ from patinox.manager import StreamManager
 from patinox.server.app import ServerApp
 from patinox.stores.memory import MemoryStore
 
-OK, COULD_NOT_START = 0, 3
+OK, INSISTED, COULD_NOT_START = 0, 1, 3
 
 Say = Callable[[str], None]
 
@@ -47,9 +49,9 @@ def serve(config: Config, say: Say | None = None) -> int:
     except CouldNotStart as error:
         print(f"patinox: {error}", file=sys.stderr)
         return COULD_NOT_START
-    with listener:
+    with listener, EndSignals() as signals:
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
-        run(_serve(config, listener, tell))
+        run(_serve(config, listener, tell, signals))
     return OK
 
 
@@ -84,6 +86,39 @@ def address(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class EndSignals:
+    """SIGINT and SIGTERM, from before the server starts until it has ended: the first asks it to end, a second insists.
+
+    uvicorn's own handlers raise the signal again when it has ended, which would take the exit code with it.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._server: Server | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._asked) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def govern(self, server: Server) -> None:
+        """Says which server is to end."""
+        self._server = server
+        server.should_exit = self.asked
+
+    def _asked(self, number: int, frame: object) -> None:
+        if self.asked:
+            # Nothing is waited for: the embedded model hangs on a pipe of ours, and leaves when that closes.
+            os._exit(INSISTED)
+        self.asked = True
+        if self._server is not None:
+            self._server.should_exit = True
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, but the streams end before it waits for the connections that carry them."""
 
@@ -91,13 +126,18 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._manager = manager
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone: they are `EndSignals`' business."""
+        yield
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Ends all streams, whose readers are told, and then the connections."""
         await self._manager.drain()
         await super().shutdown(sockets)
 
 
-async def _serve(config: Config, listener: socket.socket, say: Say) -> None:
+async def _serve(config: Config, listener: socket.socket, say: Say, signals: EndSignals) -> None:
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(StreamManager(config.streaming, store=MemoryStore()))
         client = await stack.enter_async_context(UpstreamClient(config.gateway))
@@ -107,11 +147,12 @@ async def _serve(config: Config, listener: socket.socket, say: Say) -> None:
         upstreams = configured(config, os.environ, local)
         app = ServerApp(manager, upstreams, client)
         server = Server(_uvicorn_config(app, config), manager)
+        signals.govern(server)
         where = address(listener)
         say(f"Patinox is on {where}")
         say(f"  store      {manager.store.durability}")
         for upstream in upstreams:
-            say(f"  upstream   {upstream!r}")
+            say(f"  upstream   {upstream}{' (default)' if upstream is upstreams.default else ''}")
         say("  Ctrl-C ends it")
         announcing = asyncio.create_task(_announce(local, say)) if local is not None else None
         try:
