@@ -1,0 +1,436 @@
+"""Writes Anthropic Messages streams (API reference, "Streaming Messages").
+
+Events that were read from this dialect carry what their frame said besides (see `anthropic_frames`), and become
+that frame again. All others make frames of our own, as one message: an agent's run has several, and a client of this
+dialect reads one. Blocks follow one another; only tool calls that their source keeps open at the same time overlap.
+`message_stop`, our own or the source's, waits for the log's end record, so that a failed stream never has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
+from patinox.core.events import (
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
+    Event,
+    MessageEnd,
+    MessageStart,
+    Native,
+    RunStart,
+    ToolError,
+    ToolReady,
+    ToolResult,
+    Usage,
+)
+from patinox.formats.anthropic_frames import (
+    CALLS,
+    DELTAS,
+    DIALECT,
+    STATUSES,
+    WORDS,
+    citation,
+    fill,
+    head,
+    write_usage,
+)
+from patinox.formats.anthropic_state import (
+    Joint,
+    MessageState,
+    Plain,
+    Slot,
+    Written,
+    begin,
+    block_start,
+    close,
+    drop,
+    find,
+    frame,
+    message_start,
+    open_block,
+    put,
+    replace,
+    slot_of,
+    stop_frame,
+)
+from patinox.formats.base import Frame, StreamHead
+from patinox.incremental.assembler import Assembly
+
+_encode = msgspec.json.Encoder().encode
+
+_DELTA = "content_block_delta"
+_STOP = {"type": "message_stop"}
+_COUNTS = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
+_CALL_OPS = frozenset({"json.append"})
+_FAILURES = {
+    Outcome.CANCELLED: "the answer was cancelled",
+    Outcome.INTERRUPTED: "the answer broke off",
+    Outcome.FAILED: "the answer failed",
+}
+
+
+class AnthropicWriter:
+    """The fold. It has no state of its own."""
+
+    def initial(self, head: StreamHead) -> MessageState:
+        """The model is told by the run, else by the stream's metadata, else it is ours."""
+        model = head.metadata.get("model")
+        model = model if isinstance(model, str) and model else "patinox"
+        return MessageState(stream=head.id, id=f"msg_{head.id}", model=model)
+
+    def write(self, state: MessageState, chunk: StreamChunk, assembly: Assembly) -> Written:
+        """The frames of one record; none for what the dialect has no word for."""
+        data = chunk.data
+        kind = type(data)
+        if kind is Text:
+            data, kind = BlockDelta(text=data.text), BlockDelta
+        plain = state.plain
+        if plain is not None and kind is BlockDelta and _fits(plain, state, data):
+            return state, (Frame(plain.before + _encode(data.text) + plain.after, _DELTA),)
+        if kind is End or kind is Error:
+            return _end(state, data)
+        if not isinstance(data, Event) or data.choice:
+            return state, ()
+        return _event(state, data, assembly)
+
+    def openers(self, state: MessageState, assembly: Assembly) -> Sequence[Frame]:
+        """The message, an empty block for each that is over, and the open blocks.
+
+        Clients count blocks, so those that are over have to be there. A call that is under way comes with the
+        arguments it had, as half of them would be no JSON.
+        """
+        if not state.begun:
+            return ()
+        opened = {slot.index: slot for slot in state.slots if slot.index >= 0}
+        frames = [message_start(state)]
+        for index in range(state.blocks):
+            slot = opened.get(index)
+            frames.append(block_start(state, slot or Slot(0, None, "text"), index))
+            if slot is None:
+                frames.append(stop_frame(index))
+            elif slot.said and (block := assembly.block(slot.message, slot.block)) is not None:
+                frames.append(_delta_frame(index, "input_json_delta", "partial_json", block.text[: slot.said]))
+        return frames
+
+
+def _fits(plain: Plain, state: MessageState, data: BlockDelta) -> bool:
+    """Whether this is one more delta of the block that the last one was of, with nothing special about it."""
+    same = plain.block == data.block and plain.message == data.message and plain.op == data.op
+    return same and data.ext is None and state.joint is None
+
+
+def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:
+    frames: Sequence[Frame] = ()
+    if state.unstopped >= 0 and not _belongs(state, data):
+        frames = (stop_frame(state.unstopped),)
+        state = replace(state, unstopped=-1)
+    if state.joint is not None or (data.ext is not None and DIALECT in data.ext):
+        state, more = _join(state, data)
+    else:
+        write = _OWN.get(type(data))
+        state, more = (state, ()) if write is None else write(state, data, assembly)
+    return state, (*frames, *more) if frames else more
+
+
+def _belongs(state: MessageState, data: Event) -> bool:
+    """Whether the arguments of the call that waits for its end are in this event."""
+    slot = find(state, data) if type(data) is ToolReady else None
+    return slot is not None and slot.index == state.unstopped
+
+
+# frames that were read from this dialect
+
+
+def _join(state: MessageState, data: Event) -> Written:
+    """Adds an event to the frame it came in, and writes the frame when it is whole."""
+    ext = _ext(data)
+    joint = state.joint
+    if joint is None:
+        shape = ext.get("frame")
+        name = ext.get("event", shape.get("type") if shape else "")
+        joint = Joint(shape, name if isinstance(name, str) and name.isprintable() else "")
+    state, flushed = _track(state, data, joint.frame or ext)
+    if isinstance(data, Native) and data.dialect == DIALECT and joint.frame is None:
+        return _native(state, data)
+    if isinstance(data, BlockDelta):
+        said = data.text if data.op in ("text.append", "json.append") else data.value
+        joint = replace(joint, payloads=(*joint.payloads, said))
+    elif isinstance(data, ToolResult | ToolError | Usage):
+        joint = replace(joint, payloads=(*joint.payloads, _payload(data)))
+    if data.more:
+        return replace(state, joint=joint), flushed
+    state = replace(state, joint=None)
+    if joint.frame is None:
+        return state, flushed
+    body = fill(joint.frame, joint.payloads)
+    if isinstance(data, MessageEnd):
+        return replace(state, stop=body, stop_event=joint.event), flushed
+    return state, (*flushed, Frame(_encode(body), joint.event))
+
+
+def _ext(data: Event) -> dict[str, Any]:
+    """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
+    ext = (data.ext or {}).get(DIALECT)
+    if not isinstance(ext, dict) or not isinstance(ext.get("frame", {}), dict):
+        return {}
+    return ext
+
+
+def _payload(data: ToolResult | ToolError | Usage) -> Any:
+    if isinstance(data, Usage):
+        return data.raw
+    return data.details if isinstance(data, ToolError) else data.result
+
+
+def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
+    """Notes what the frame begins and ends."""
+    frames: Sequence[Frame] = ()
+    if isinstance(data, RunStart):
+        return replace(state, model=data.model or state.model), ()
+    if isinstance(data, MessageStart):
+        state, frames = _stopped(state)
+        message = shape.get("message")
+        model = message.get("model") if isinstance(message, dict) else None
+        state = replace(
+            state, begun=True, id=data.provider_id or state.id, model=model if isinstance(model, str) else state.model
+        )
+    elif isinstance(data, BlockStart):
+        index = shape.get("index")
+        index = index if type(index) is int else state.blocks
+        state = put(replace(state, blocks=max(state.blocks, index + 1)), slot_of(data, index))
+    elif isinstance(data, BlockDelta) and data.op in _CALL_OPS:
+        state = _said(state, data)
+    elif isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
+        state = drop(state, slot)
+    elif isinstance(data, Usage):
+        state = replace(_counted(state, data), told=state.told or shape.get("type") == "message_delta")
+    return state, frames
+
+
+def _said(state: MessageState, data: BlockDelta) -> MessageState:
+    slot = find(state, data)
+    return state if slot is None else put(state, replace(slot, said=slot.said + len(data.text)), slot)
+
+
+def _stopped(state: MessageState) -> Written:
+    """The message before this one is over: its `message_stop`, and a clean slate."""
+    frames = () if state.stop is None else (_stop(state),)
+    state = MessageState(
+        stream=state.stream, id=state.id, model=state.model, muted=state.muted, usage=state.usage, joint=state.joint
+    )
+    return state, frames
+
+
+def _stop(state: MessageState) -> Frame:
+    return frame(state.stop or _STOP, state.stop_event)
+
+
+# frames of our own
+
+
+def _own_run_start(state: MessageState, data: RunStart, _assembly: Assembly) -> Written:
+    return replace(state, model=data.model or state.model), ()
+
+
+def _own_message_start(state: MessageState, data: MessageStart, _assembly: Assembly) -> Written:
+    if data.role != "assistant":
+        return replace(state, muted=(*state.muted, data.message)), ()
+    frames: Sequence[Frame] = ()
+    if state.told or state.stop is not None:  # a message of the source's own came before
+        state, frames = _stopped(state)
+    state, more = begin(replace(state, reason=None, stop_sequence=None))
+    return state, (*frames, *more)
+
+
+def _own_block_start(state: MessageState, data: BlockStart, _assembly: Assembly) -> Written:
+    slot = slot_of(data)
+    if data.message in state.muted:
+        return put(state, replace(slot, of="muted")), ()
+    if head(data.of, None, None) is None:
+        return put(state, slot), ()
+    return open_block(state, slot)
+
+
+def _own_delta(state: MessageState, data: BlockDelta, _assembly: Assembly) -> Written:
+    """Remembers the bytes around the text, so that the next delta of the block need not be built."""
+    slot = find(state, data)
+    if slot is None:
+        if data.op != "text.append" or data.message in state.muted:
+            return state, ()
+        slot = Slot(data.message, data.block, "text")
+        state = put(state, slot)
+    if slot.of == "reasoning_opaque" and data.op == "opaque.set" and isinstance(data.value, str):
+        return _redacted(state, slot, data.value)
+    kind, key = DELTAS.get((slot.of, data.op), ("", ""))
+    value = _value(data)
+    if not kind or value is None:
+        return state, ()
+    frames: Sequence[Frame] = ()
+    if slot.index < 0:
+        state, frames = open_block(state, slot, slot)
+        slot = find(state, data) or slot
+    if data.op in _CALL_OPS:
+        state = _said(state, data)
+    elif data.op == "text.append":
+        before, after = _around(slot.index, kind, key)
+        state = replace(state, plain=Plain(data.message, data.block, data.op, before, after))
+    return state, (*frames, _delta_frame(slot.index, kind, key, value))
+
+
+def _value(data: BlockDelta) -> Any:
+    if data.op == "annotation.add":
+        return citation(data.value)
+    if data.op == "opaque.set":
+        return data.value if isinstance(data.value, str) else None
+    return data.text
+
+
+def _redacted(state: MessageState, slot: Slot, value: str) -> Written:
+    """Thinking that cannot be read has no deltas: its block begins with all of it."""
+    if slot.index >= 0:
+        return state, ()
+    state, begun = begin(state)
+    state, closed = close(state, calls=False)
+    index = state.blocks
+    body = {
+        "type": "content_block_start",
+        "index": index,
+        "content_block": {"type": "redacted_thinking", "data": value},
+    }
+    state = put(replace(state, blocks=index + 1), replace(slot, index=index), slot)
+    return state, (*begun, *closed, frame(body))
+
+
+def _around(index: int, kind: str, key: str) -> tuple[bytes, bytes]:
+    before = f'{{"type":"content_block_delta","index":{index},"delta":{{"type":"{kind}","{key}":'
+    return before.encode(), b"}}"
+
+
+def _delta_frame(index: int, kind: str, key: str, value: Any) -> Frame:
+    before, after = _around(index, kind, key)
+    return Frame(before + _encode(value) + after, _DELTA)
+
+
+def _own_block_end(state: MessageState, data: BlockEnd, _assembly: Assembly) -> Written:
+    """A call that has had no arguments waits: they may come in one piece with `tool.ready`."""
+    slot = find(state, data)
+    if slot is None:
+        return state, ()
+    if slot.index >= 0 and slot.of in CALLS and not slot.said:
+        return replace(state, unstopped=slot.index, plain=None), ()
+    return drop(state, slot), (stop_frame(slot.index),) if slot.index >= 0 else ()
+
+
+def _own_tool_ready(state: MessageState, data: ToolReady, _assembly: Assembly) -> Written:
+    """The arguments of a call whose source gave them in one piece."""
+    slot = find(state, data)
+    if slot is None or slot.index < 0 or slot.of not in CALLS:
+        return state, ()
+    frames = []
+    text = data.invalid_raw or (_encode(data.arguments).decode() if data.arguments else "")
+    if text and not slot.said:
+        frames.append(_delta_frame(slot.index, "input_json_delta", "partial_json", text))
+    if state.unstopped == slot.index:
+        return drop(replace(state, unstopped=-1), slot), (*frames, stop_frame(slot.index))
+    return put(state, replace(slot, said=slot.said or len(text)), slot), frames
+
+
+def _own_message_end(state: MessageState, data: MessageEnd, _assembly: Assembly) -> Written:
+    if data.message in state.muted:
+        slots = tuple(slot for slot in state.slots if slot.message != data.message)
+        return replace(state, slots=slots, muted=tuple(item for item in state.muted if item != data.message)), ()
+    state, frames = close(state)
+    word = None if data.finish_reason is None else WORDS.get(data.finish_reason, "end_turn")
+    if data.stop_sequence is not None:
+        word = "stop_sequence"
+    slots = tuple(slot for slot in state.slots if slot.message != data.message)
+    return replace(state, slots=slots, reason=word, stop_sequence=data.stop_sequence, plain=None), frames
+
+
+def _own_usage(state: MessageState, data: Usage, _assembly: Assembly) -> Written:
+    """Held for the end: it is said in `message_delta`."""
+    return _counted(state, data), ()
+
+
+def _counted(state: MessageState, data: Usage) -> MessageState:
+    counts = {field: value for field in _COUNTS if (value := getattr(data, field)) is not None}
+    before = state.usage
+    if data.mode == "delta":
+        counts = {field: before.get(field, 0) + count for field, count in counts.items()}
+    return replace(state, usage={**before, **counts})
+
+
+def _own_native(state: MessageState, data: Native, _assembly: Assembly) -> Written:
+    return _native(state, data) if data.dialect == DIALECT else (state, ())
+
+
+def _native(state: MessageState, data: Native) -> Written:
+    name = data.event if data.event.isprintable() else ""
+    raw = (data.ext or {}).get(DIALECT, {})
+    if isinstance(raw, dict) and raw.get("raw") and isinstance(data.value, str):
+        return state, (Frame(data.value.encode(), name),)
+    if isinstance(data.value, dict) and data.value.get("type") == "message_delta":
+        state = replace(state, told=True)
+    return state, (Frame(_encode(data.value), name),)
+
+
+_OWN: dict[type[Event], Callable[[MessageState, Any, Assembly], Written]] = {
+    RunStart: _own_run_start,
+    MessageStart: _own_message_start,
+    BlockStart: _own_block_start,
+    BlockDelta: _own_delta,
+    BlockEnd: _own_block_end,
+    ToolReady: _own_tool_ready,
+    MessageEnd: _own_message_end,
+    Usage: _own_usage,
+    Native: _own_native,
+}
+
+
+# endings
+
+
+def _end(state: MessageState, data: End | Error) -> Written:
+    if isinstance(data, Error) or data.outcome in _FAILURES:
+        return replace(state, joint=None), (_failure(data),)
+    frames: Sequence[Frame] = ()
+    if state.unstopped >= 0:
+        frames = (stop_frame(state.unstopped),)
+        state = replace(state, unstopped=-1, slots=tuple(s for s in state.slots if s.index != state.unstopped))
+    if state.stop is not None:
+        return state, (*frames, _stop(state))
+    state, begun = begin(state)
+    state, closed = close(state)
+    frames = (*frames, *begun, *closed)
+    if not state.told:
+        word = "max_tokens" if data.outcome is Outcome.INCOMPLETE else "end_turn"
+        delta = {"stop_reason": state.reason or word, "stop_sequence": state.stop_sequence}
+        frames = (*frames, frame({"type": "message_delta", "delta": delta, "usage": write_usage(state.usage)}))
+    return state, (*frames, frame(_STOP))
+
+
+def _failure(data: End | Error) -> Frame:
+    error = data if isinstance(data, Error) else data.error
+    outcome = data.outcome if isinstance(data, End) else Outcome.FAILED
+    provider = error.provider if error is not None else None
+    if isinstance(provider, dict) and isinstance(provider.get("error"), dict):
+        inner = provider["error"]
+        if provider.get("type") == "error" and isinstance(inner.get("type"), str):
+            return frame(provider, "error")
+    message = error.message if error is not None else _FAILURES[outcome]
+    return frame({"type": "error", "error": {"type": _error_type(error), "message": message}})
+
+
+def _error_type(error: Error | None) -> str:
+    """The dialect's type of an error: its own, or that of its HTTP status."""
+    if error is None:
+        return "api_error"
+    if error.code in STATUSES:
+        return error.code
+    known = {status: kind for kind, status in STATUSES.items()}
+    return known.get(error.status or 500, "api_error" if (error.status or 500) >= 500 else "invalid_request_error")
