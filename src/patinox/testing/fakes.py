@@ -8,11 +8,13 @@ FakeSink      a sink of the fan-out: takes messages, suspends, or breaks
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+
+from patinox.delivery.sink import start
 
 App = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Any]], Awaitable[None]]
 
@@ -37,6 +39,7 @@ class ManualClock:
         return f"<ManualClock {self.now_s}>"
 
     def __call__(self) -> float:
+        """The time, in seconds."""
         return self.now_s
 
     def install(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -274,17 +277,13 @@ class FakeSink:
         """The message."""
         return data, final
 
-    def push(self, message: tuple[bytes, bool]) -> Coroutine[Any, Any, None] | None:
+    def push(self, message: tuple[bytes, bool]) -> Awaitable[None] | None:
         """Takes it now, or returns what takes it later."""
-        if self.broken is not None:
-            raise self.broken
-        if self._released.is_set():
-            self.messages.append(message)
-            return None
-        return self._later(message)
+        return start(self._send(message))
 
-    async def _later(self, message: tuple[bytes, bool]) -> None:
-        await self._released.wait()
+    async def _send(self, message: tuple[bytes, bool]) -> None:
+        if not self._released.is_set():
+            await self._released.wait()
         if self.broken is not None:
             raise self.broken
         self.messages.append(message)
