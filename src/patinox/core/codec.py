@@ -50,7 +50,7 @@ def decode_data(kind: str, payload: bytes) -> Any:
         if decoder is None:
             raise InvalidChunk(f"unknown event {kind!r}; known are {', '.join(KINDS)}")
         return decoder.decode(payload)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidChunk(f"the data of this {kind} chunk does not fit: {error}") from error
 
 

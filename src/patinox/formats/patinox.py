@@ -92,7 +92,7 @@ class NativeLinesReader(NativeReader):
     def _line(self, line: bytes) -> list[Any]:
         try:
             value = msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.problems.append(f"a line that is not JSON: {error}")
             return []
         if isinstance(value, dict):

@@ -59,7 +59,7 @@ async def json_object(receive: Receive, max_bytes: int) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise InputError(f"the body is a JSON object, not {type(value).__name__}")
@@ -93,7 +93,7 @@ def _json(body: bytes) -> list[Any]:
         return []
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidChunk(f"the body is not JSON: {error}") from error
     if not isinstance(value, list):
         return [chunk_from_wire(value)]
@@ -123,7 +123,7 @@ def _line(line: bytes, number: int) -> Any:
         return chunk_from_wire(msgspec.json.decode(line))
     except InvalidChunk as error:
         raise InvalidChunk(error.message, line=number) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidChunk(f"not JSON: {error}", line=number) from error
 
 
