@@ -20,6 +20,7 @@ from patinox.core.codec import encode_data
 from patinox.errors import BufferFull
 
 _EVICTED: Any = None  # what stands in an evicted slot until the list is cut, so that the chunk itself is let go
+_MARK_EVERY = 64  # chunks between two remembered byte counts: 8 bytes a chunk would be a tenth of a short token
 _COMPACT_AT = 512  # evicted slots at the list's front before it is cut: amortised O(1) eviction, O(1) indexing
 
 
@@ -122,13 +123,14 @@ class ResponseBuffer:
 class StreamLog:
     """Numbers what is appended and keeps its newest part hot."""
 
-    __slots__ = ("epoch", "head", "size_bytes", "window")
+    __slots__ = ("_marks", "epoch", "head", "size_bytes", "window")
 
     def __init__(self, epoch: str, window: ResponseBuffer | None = None) -> None:
         self.epoch = epoch
         self.window = window if window is not None else ResponseBuffer()
         self.head = 0
         self.size_bytes = 0
+        self._marks = [0]
 
     def __repr__(self) -> str:
         return f"<StreamLog {self.epoch} head={self.head} first={self.first}>"
@@ -148,7 +150,13 @@ class StreamLog:
         self.window.push(chunk)
         self.head += 1
         self.size_bytes += len(chunk.payload)
+        if not self.head % _MARK_EVERY:
+            self._marks.append(self.size_bytes)
         return chunk
+
+    def bytes_after(self, sequence: int) -> int:
+        """Bytes of payload appended after `sequence`, at most 63 chunks too many; 0 at the head."""
+        return self.size_bytes - self._marks[sequence // _MARK_EVERY] if sequence < self.head else 0
 
     def slice(self, after: int, limit: int = 256) -> Sequence[StreamChunk]:
         """Up to `limit` hot chunks after the sequence `after`."""

@@ -22,6 +22,7 @@ from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Message, Sink
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.view import View
+from patinox.errors import ReaderTooSlow
 
 _SLICE_S = 0.004  # how long a pass may hold the event loop
 _LOOK_AT_CLOCK_EVERY = 32  # deliveries; at some 10 µs each well below a slice
@@ -128,9 +129,25 @@ class Fanout:
             feed = next(iter(self._dirty))
             del self._dirty[feed]
             feed.wake()
+            for member, is_lost in feed.overdue():
+                self._police(member, is_lost)
             for view in list(feed.views.values()):
                 if view.parked or (view.readers and view.primed):
                     yield from self._deliver(feed, view)
+            feed.progressed()
+
+    def _police(self, member: Any, is_lost: bool) -> None:
+        """A reader that lagged too far: moved to the head, or let go, which it can resume from."""
+        if not is_lost:
+            member.skip()
+        elif isinstance(member, Subscription):
+            task = member.task
+            self._finish(member, ReaderTooSlow(f"the reader lags {member.lag} chunks; it can resume"))
+            if task is not None:
+                task.cancel()
+        else:
+            member.let_go()
+        member.feed.counters.dropped["too_slow" if is_lost else "skipped"] += 1
 
     def _deliver(self, feed: Feed, view: View) -> Iterator[None]:
         try:
@@ -203,6 +220,7 @@ class Fanout:
                 last = subscription.said_end = subscription.at_end and not subscription.must_abort
                 if data or last:
                     await self._write(subscription, data, final=last)
+                subscription.feed.progressed()
                 if subscription.at_end:
                     break
                 if subscription.lag == 0 and subscription.view.primed:
@@ -235,8 +253,11 @@ class Fanout:
             return
         if error is None:
             when_done.set_result(None)
-        else:
-            when_done.set_exception(error)
+            return
+        if not isinstance(error, ReaderTooSlow):  # counted where it was decided
+            reason = "write_deadline" if isinstance(error, TimeoutError) else "disconnected"
+            subscription.feed.counters.dropped[reason] += 1
+        when_done.set_exception(error)
 
     def _forget(self, subscription: Subscription) -> None:
         subscription.view.parked.pop(subscription, None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from patinox.core.attach import After, Attachment, LogFacts, attach
 from patinox.core.chunks import Outcome, StreamChunk
 from patinox.core.log import StreamLog
+from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.view import ReadPage, View
 from patinox.delivery.wire import Wire
 from patinox.formats.base import Format, StreamHead
@@ -17,6 +19,8 @@ from patinox.incremental.assembler import Assembly
 
 class Feed:
     """What the readers of one stream share.
+
+    `members` are all that read it, each with a `cursor`; `overdue` says which of them have lagged too far.
 
     `on_growth` is called with the feed when there is something new to deliver; `on_readers` when the number of readers
     has changed.
@@ -32,18 +36,23 @@ class Feed:
         whole: bool,
         on_growth: Callable[[Feed], None],
         on_readers: Callable[[], None] = lambda: None,
+        counters: DeliveryCounters | None = None,
     ) -> None:
         self.log = log
         self.assembly = assembly
         self.head = head
         self.outcome: Outcome | None = None
-        self.readers = 0
+        self.members: dict[Any, None] = {}
+        self.counters = counters if counters is not None else DeliveryCounters()
         self.views: dict[tuple[str, str], View] = {}
+        self.overdue: Callable[[], Iterable[tuple[Any, bool]]] = tuple
         self._read = read
         self._whole = whole
         self._on_growth = on_growth
         self._on_readers = on_readers
         self._waiters: list[asyncio.Future[None]] = []
+        self._paced: list[asyncio.Future[None]] = []
+        self._holds = 0
 
     def __repr__(self) -> str:
         return f"<Feed {self.head.id} head={self.log.head} readers={self.readers}>"
@@ -67,7 +76,11 @@ class Feed:
         """Where a reader that asks for `after` stands now; `snapshots` says whether it can be told one."""
         has_snapshot = snapshots and self.assembly.available
         facts = LogFacts(self.log.epoch, self.log.head, self.oldest, self.ended, has_snapshot)
-        return attach(after, facts)
+        attachment = attach(after, facts)
+        self.counters.attaches[attachment.outcome] += 1
+        if attachment.gap is not None:
+            self.counters.gaps["evicted"] += 1
+        return attachment
 
     def view(self, format_: Format[Any], wire: Wire) -> View:
         """The view for this format on this wire; made at the first call."""
@@ -83,15 +96,32 @@ class Feed:
             return self.log.slice(after, limit)
         return await self._read(after, limit)
 
-    def join(self) -> None:
-        """Counts a reader in."""
-        self.readers += 1
+    @property
+    def readers(self) -> int:
+        """How many read it, or wait for something of it."""
+        return len(self.members) + self._holds
+
+    def join(self, member: Any) -> None:
+        """Counts a reader in: anything with a `cursor`."""
+        self.members[member] = None
         self._on_readers()
 
-    def leave(self) -> None:
+    def leave(self, member: Any) -> None:
         """Counts a reader out."""
-        self.readers -= 1
+        self.members.pop(member, None)
+        self.progressed()
         self._on_readers()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Somebody waits for this stream without reading it: it is not abandoned."""
+        self._holds += 1
+        self._on_readers()
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._on_readers()
 
     def grown(self) -> None:
         """Says that the log grew, or ended."""
@@ -103,6 +133,25 @@ class Feed:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def progressed(self) -> None:
+        """Says that a reader came further, or left: a paced producer looks again."""
+        if self._paced:
+            paced, self._paced = self._paced, []
+            for waiter in paced:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def progress(self, timeout_s: float | None) -> None:
+        """Waits until a reader has come further, or left, or `timeout_s` is over."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._paced.append(waiter)
+        try:
+            await asyncio.wait((waiter,), timeout=timeout_s)
+        finally:
+            waiter.cancel()
+            if waiter in self._paced:
+                self._paced.remove(waiter)
 
     async def beyond(self, cursor: int) -> None:
         """Waits until there is something after `cursor`, or the stream has ended."""

@@ -15,8 +15,10 @@ from patinox.core.chunks import Error, StreamChunk
 from patinox.delivery.feed import Feed
 from patinox.delivery.view import Batch, View
 from patinox.delivery.wire import gap_event, position_event
+from patinox.errors import ReaderTooSlow
 
 MAX_WRITE_BYTES = 64 * 1024
+_PAGE = 64  # chunks that a reader in the same process holds at a time
 
 
 class Subscription:
@@ -27,6 +29,7 @@ class Subscription:
 
     __slots__ = (
         "__weakref__",
+        "_jump_to",
         "_jumped",
         "_part",
         "attachment",
@@ -56,6 +59,7 @@ class Subscription:
         self.when_done: Any = None
         self._part = attachment.part
         self._jumped = False
+        self._jump_to = 0
 
     def __repr__(self) -> str:
         return f"<Subscription {self.feed.head.id} {self.view.format.name} at {self.cursor}, lag {self.lag}>"
@@ -64,6 +68,11 @@ class Subscription:
     def lag(self) -> int:
         """Records between the cursor and the head."""
         return self.feed.log.head - self.cursor
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it takes whatever comes: nothing is on its way to it that it has not taken."""
+        return self.task is None and self.sink is not None
 
     @property
     def at_end(self) -> bool:
@@ -80,7 +89,7 @@ class Subscription:
         if not self.is_open:
             self.is_open = True
             self.view.readers += 1
-            self.feed.join()
+            self.feed.join(self)
 
     def close(self) -> None:
         """Counts out. Idempotent."""
@@ -89,7 +98,7 @@ class Subscription:
             self.view.readers -= 1
             if not self.view.readers:
                 self.view.rest()
-            self.feed.leave()
+            self.feed.leave(self)
 
     async def opening(self, *, fresh: bool) -> bytes:
         """What stands before the first record: position, gap and snapshot, or a foreign dialect's openers."""
@@ -114,7 +123,7 @@ class Subscription:
     def take(self) -> Batch | None:
         """What is hot after the cursor, without waiting: empty at the head, None when the store must be asked."""
         view = self.view
-        if not view.primed or self._part:
+        if not view.primed or self._part or self._jump_to:
             return None
         if view.upto < view.log.head:
             view.advance()
@@ -139,6 +148,9 @@ class Subscription:
         """What follows the cursor, from wherever it is kept; moves the cursor. May be empty."""
         if not self.view.primed:
             await self.view.prime()
+        jump_to, self._jump_to = self._jump_to, 0
+        if jump_to > self.cursor:
+            return await self._jump(jump_to, "dropped")
         if self.cursor + 1 < self.feed.oldest:
             return await self._jump(self.feed.oldest - 1)
         batch = await self.view.cold(self.cursor, MAX_WRITE_BYTES, self._part)
@@ -148,9 +160,14 @@ class Subscription:
         self.cursor = batch.upto
         return batch
 
-    async def _jump(self, last: int) -> Batch:
+    def skip(self) -> None:
+        """Has the cursor jump to the head at the next reading, with a `gap`; an end record is never skipped."""
+        self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
+
+    async def _jump(self, last: int, reason: str = "evicted") -> Batch:
         gap = Gap(self.cursor + 1, last)
         self.gaps.append(gap)
+        self.feed.counters.gaps[reason] += 1
         if self.view.wire.controls:
             self.cursor = gap.last
             return Batch(gap_event(self.view.wire, gap), self.cursor)
@@ -179,10 +196,12 @@ class ChunkSubscription:
         self._ready: deque[StreamChunk] = deque()
         self._is_open = True
         self._over = False
-        self.view = None
+        self._too_slow = False
+        self._jump_to = 0
+        self.is_waiting = False
         if self.attachment.gap is not None:
             self._ready.append(self._told(self.attachment.gap))
-        feed.join()
+        feed.join(self)
 
     def __repr__(self) -> str:
         return f"<ChunkSubscription {self.feed.head.id} at {self.cursor}>"
@@ -200,22 +219,44 @@ class ChunkSubscription:
             if self._over or (self.feed.ended and self.cursor >= self.feed.log.head):
                 await self.aclose()
                 raise StopAsyncIteration
+            if self._too_slow:
+                await self.aclose()
+                raise ReaderTooSlow(
+                    f"the reader lags {self.feed.log.head - self.cursor} chunks; resume after {self.cursor}"
+                )
+            if self._jump_to > self.cursor:
+                self._jump(self._jump_to, "dropped")
+                break
             if self.cursor + 1 < self.feed.oldest:
                 self._jump(self.feed.oldest - 1)
                 break
-            page = await self.feed.read(self.cursor, 256)
+            page = await self.feed.read(self.cursor, _PAGE)
             self._ready.extend(page)
             if page:
                 self.cursor = page[-1].sequence
+                self.feed.progressed()
             elif self.cursor + 1 < self.feed.log.first:  # the store has forgotten the stream
                 self._jump(self.feed.log.first - 1)
             else:
-                await self.feed.beyond(self.cursor)
+                self.is_waiting = True
+                try:
+                    await self.feed.beyond(self.cursor)
+                finally:
+                    self.is_waiting = False
         chunk = self._ready.popleft()
         self._over = chunk.is_final
         return chunk
 
-    def _jump(self, last: int) -> None:
+    def skip(self) -> None:
+        """Has the cursor jump to the head at the next reading, with a `gap`; an end record is never skipped."""
+        self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
+
+    def let_go(self) -> None:
+        """Has the next reading raise `ReaderTooSlow`."""
+        self._too_slow = True
+
+    def _jump(self, last: int, reason: str = "evicted") -> None:
+        self.feed.counters.gaps[reason] += 1
         self._ready.append(self._told(Gap(self.cursor + 1, last)))
         self.cursor = last
 
@@ -226,7 +267,7 @@ class ChunkSubscription:
         """Counts the reader out. Idempotent."""
         if self._is_open:
             self._is_open = False
-            self.feed.leave()
+            self.feed.leave(self)
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from patinox.config.choices import OnAbandon, Retain
+from patinox.config.choices import OnAbandon, OverflowStrategy, Retain
 from patinox.core.attach import After
 from patinox.core.chunks import ChunkData, End, Error, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data, parse_event_id
@@ -17,6 +17,7 @@ from patinox.core.lifecycle import SIGNAL_OF, Signal, State, step
 from patinox.core.log import ResponseBuffer, StreamLog
 from patinox.core.producers import Producer, ProducerLedger
 from patinox.delivery.feed import Feed
+from patinox.delivery.pacing import Pacing
 from patinox.delivery.subscription import ChunkSubscription
 from patinox.errors import InputError, PatinoxError, StreamClosed, TooLarge
 from patinox.formats.base import StreamHead
@@ -64,15 +65,17 @@ class ActiveStream:
         self._cancel_producer: Callable[[], None] | None = None
         self._abandon_timer: asyncio.TimerHandle | None = None
         self._writes = 0
-        window = ResponseBuffer(
-            config.buffer_size, max_bytes=config.buffer_bytes, overflow_strategy=config.overflow_strategy
-        )
+        # What leaves the window of a stream that is kept whole is in the store: only a bare window can be full.
+        self._overflow = config.overflow_strategy if options.retain is Retain.WINDOW else OverflowStrategy.DROP_OLDEST
+        window = ResponseBuffer(config.buffer_size, max_bytes=config.buffer_bytes, overflow_strategy=self._overflow)
         self.log = StreamLog(head.epoch, window)
         self.assembly = Assembly(max_bytes=config.max_stream_bytes)
         self.feed = Feed(
             self.log, self.assembly, head, self._read, whole=options.retain is Retain.FULL,
-            on_growth=on_growth, on_readers=self._readers_changed,
+            on_growth=on_growth, on_readers=self._readers_changed, counters=manager.counters,
         )  # fmt: skip
+        self.pacing = Pacing(self.feed, config.backpressure)
+        self.feed.overdue = self.pacing.overdue
 
     def __repr__(self) -> str:
         return f"<ActiveStream {self.id} {self.state} at {self.position}, {self.feed.readers} readers>"
@@ -110,12 +113,23 @@ class ActiveStream:
     # ── writing ──
 
     async def write(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
-        """Appends one chunk and returns it; gives other tasks a turn now and then."""
-        chunk = self.write_nowait(data)
-        await self._give_way()
-        return chunk
+        """Appends one chunk and returns it; waits first where back-pressure says so.
 
-    async def _give_way(self) -> None:
+        With `overflow_strategy = "block"` and `retain = "window"` it waits for room. Cancelled while it waits, nothing
+        was appended.
+        """
+        value, payload = self._prepare(data)
+        await self._give_way(payload)
+        return self._put(value, payload)
+
+    async def _give_way(self, payload: bytes) -> None:
+        self._writes += 1
+        if not self._writes % _YIELD_EVERY:
+            await asyncio.sleep(0)
+        if self.pacing.is_due:
+            await self.pacing.wait()
+        if self._overflow is OverflowStrategy.BLOCK:
+            await self.pacing.wait_for_room(len(payload))
         self._writes += 1
         if not self._writes % _YIELD_EVERY:
             await asyncio.sleep(0)
@@ -126,15 +140,25 @@ class ActiveStream:
         An `Error` is final: it ends the stream as `failed`. Raises `StreamClosed`, `TooLarge`, `BufferFull`, or
         `InvalidChunk` for a value that JSON cannot say; in each case nothing was appended.
         """
+        return self._put(*self._prepare(data))
+
+    def _prepare(self, data: Any) -> tuple[Any, bytes]:
         step(self.state, Signal.APPEND)
         if isinstance(data, StreamChunk):
             data = data.data
         value = Text(data) if isinstance(data, str) else data
-        if isinstance(value, Error):
-            return self._finish(value, Outcome.FAILED)
         if isinstance(value, End) or not hasattr(value, "kind"):
             raise InputError(f"write takes str, Text, Json, Binary, Error or an event, not {type(value).__name__}")
         payload = encode_data(value)
+        if len(payload) > self._config.max_chunk_bytes:
+            limit = self._config.max_chunk_bytes
+            raise TooLarge(f"a chunk of {len(payload)} bytes; max_chunk_bytes is {limit}")
+        return value, payload
+
+    def _put(self, value: Any, payload: bytes) -> StreamChunk:
+        step(self.state, Signal.APPEND)  # it may have ended while the producer waited
+        if isinstance(value, Error):
+            return self._finish(value, Outcome.FAILED)
         self._check_size(len(payload))
         return self._append(value, payload)
 
@@ -142,9 +166,12 @@ class ActiveStream:
         """Appends one chunk of an idempotent producer; False when it was appended before."""
         if self.producers.is_known(producer):
             return False
-        self.write_nowait(data)
-        self.producers.appended(producer)  # before anybody else has a turn: a retry may be on its way already
-        await self._give_way()
+        value, payload = self._prepare(data)
+        await self._give_way(payload)
+        if self.producers.is_known(producer):  # a retry was faster while this one waited
+            return False
+        self._put(value, payload)
+        self.producers.appended(producer)
         return True
 
     async def finish(self, outcome: Outcome | str = Outcome.COMPLETE, error: Error | None = None) -> StreamChunk:
@@ -180,8 +207,6 @@ class ActiveStream:
         return True
 
     def _check_size(self, size_bytes: int) -> None:
-        if size_bytes > self._config.max_chunk_bytes:
-            raise TooLarge(f"a chunk of {size_bytes} bytes; max_chunk_bytes is {self._config.max_chunk_bytes}")
         limit = self._config.max_stream_bytes
         if self.options.retain is Retain.FULL and self.log.size_bytes + size_bytes > limit:
             error = Error("max_stream_bytes", f"the stream reached its limit of {limit} bytes")
@@ -189,7 +214,12 @@ class ActiveStream:
             raise StreamClosed(f"{error.message}; it ended as incomplete")
 
     def _append(self, value: Any, payload: bytes, *, final: bool = False) -> StreamChunk:
+        if self._overflow is not OverflowStrategy.DROP_OLDEST and not final:
+            self.log.window.release(self.pacing.released())
         chunk = self.log.append(value, self._clock(), is_final=final, payload=payload)
+        counters = self.feed.counters
+        counters.chunks += 1
+        counters.chunk_bytes += len(payload)
         if self.options.retain is Retain.FULL:
             self._store.append_nowait(self.id, chunk)
         self.assembly.apply(chunk)
@@ -233,7 +263,7 @@ class ActiveStream:
         return {
             "state": self.state, "head": self.log.head, "bytes": self.log.size_bytes, "readers": self.feed.readers,
             "window_chunks": len(window), "window_bytes": window.size_bytes, "evicted": window.evicted,
-            "refused": window.refused, "views": len(self.feed.views),
+            "refused": window.refused, "views": len(self.feed.views), "paused": self.pacing.handler.pauses,
         }  # fmt: skip
 
     async def _read(self, after: int, limit: int) -> Sequence[StreamChunk]:

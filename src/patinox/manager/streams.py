@@ -21,6 +21,7 @@ from patinox.config.choices import OnAbandon, Retain
 from patinox.config.streaming import StreamingConfig
 from patinox.core.attach import After
 from patinox.core.chunks import EventId
+from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.fanout import Fanout
 from patinox.delivery.feed import Feed
 from patinox.delivery.subscription import ChunkSubscription
@@ -69,6 +70,7 @@ class StreamManager:
         self.config = config if config is not None else StreamingConfig()
         self.formats = dict(formats) if formats is not None else builtin()
         self.store = store if store is not None else MemoryStore()
+        self.counters = DeliveryCounters()
         self._clock = clock
         self._streams: dict[str, ActiveStream] = {}
         self._by_epoch: dict[str, ActiveStream] = {}
@@ -223,7 +225,13 @@ class StreamManager:
         """Figures of the whole manager."""
         open_streams = sum(1 for stream in self._streams.values() if stream.is_open)
         delivery = self._fanout.stats() if self._fanout is not None else {}
-        return {"streams": len(self._streams), "open": open_streams, "running": len(self._pumps), **delivery}
+        return {
+            "streams": len(self._streams),
+            "open": open_streams,
+            "running": len(self._pumps),
+            **delivery,
+            **self.counters.as_dict(),
+        }
 
     # ── shutdown ──
 

@@ -27,6 +27,7 @@ from patinox.gateway.local_model import LocalModel
 from patinox.gateway.upstreams import configured
 from patinox.manager import StreamManager
 from patinox.server.app import ServerApp
+from patinox.server.connection import StreamingHttpProtocol
 from patinox.stores.memory import MemoryStore
 
 OK, INSISTED, COULD_NOT_START = 0, 1, 3
@@ -146,7 +147,7 @@ async def _serve(config: Config, listener: socket.socket, say: Say, signals: End
             await stack.enter_async_context(local)
         upstreams = configured(config, os.environ, local)
         app = ServerApp(manager, upstreams, client)
-        server = Server(_uvicorn_config(app, config), manager)
+        server = Server(uvicorn_config(app, config), manager)
         signals.govern(server)
         where = address(listener)
         say(f"Patinox is on {where}")
@@ -183,11 +184,13 @@ async def _announce(local: LocalModel, say: Say) -> None:
         say(f"  model      {local.model_id} is ready")
 
 
-def _uvicorn_config(app: ServerApp, config: Config) -> uvicorn.Config:
+def uvicorn_config(app: ServerApp, config: Config) -> uvicorn.Config:
+    """How uvicorn is run: the application's own settings, and nothing that it would log or add."""
     drain_s = config.streaming.drain_timeout_s
     return uvicorn.Config(
         app,
         loop="none",
+        http=StreamingHttpProtocol,
         lifespan="off",
         ws="none",
         log_config=None,

@@ -26,6 +26,10 @@ Receive = Callable[[], Awaitable[Message]]
 Headers = list[tuple[bytes, bytes]]
 
 
+CONNECTION = "patinox.connection"
+"""The ASGI extension by which our own server offers its connection (`server/connection.py`)."""
+
+
 def check_connections(manager: StreamManager) -> None:
     """Raises `LimitExceeded` (503) when all connections are taken; to be asked before anything is sent."""
     limit = manager.config.sse.max_connections
@@ -89,11 +93,12 @@ class HttpReader:
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 sink = await _sink(scope, send, opening)
         except TimeoutError:
-            return  # it never took the first bytes
+            _abort(scope)  # it never took the first bytes
+            return
         done = self._manager.fanout.deliver(subscription, sink)
         await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if done.done() and not done.cancelled():
-            done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
+        if done.done() and not done.cancelled() and done.exception() is not None:
+            _abort(scope)  # the connection broke, or stalled beyond what it may: there is no end to be told
 
     def _response_headers(self, attachment: Attachment) -> Headers:
         own = [
@@ -110,6 +115,12 @@ class HttpReader:
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
 
+def _abort(scope: Message) -> None:
+    connection = scope.get("extensions", {}).get(CONNECTION)
+    if connection is not None:
+        connection.abort()
+
+
 async def until_disconnect(receive: Receive) -> None:
     """Waits until the client has gone; what it still sends is passed over."""
     with contextlib.suppress(OSError, RuntimeError):  # asked again after the end, some servers raise
@@ -119,7 +130,7 @@ async def until_disconnect(receive: Receive) -> None:
 
 async def _sink(scope: Message, send: Send, opening: bytes) -> Sink:
     """Sends the opening, and finds the quickest way for what follows: the server's own connection, if it is ours."""
-    connection = scope.get("extensions", {}).get("patinox.connection")
+    connection = scope.get("extensions", {}).get(CONNECTION)
     direct: Sink | None = None if connection is None else connection.direct_sink()
     if direct is None and len(opening) <= MAX_WRITE_BYTES:
         return await _probe(send, opening)
