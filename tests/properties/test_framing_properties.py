@@ -256,7 +256,7 @@ def expected_lines(stream: bytes, limit: int) -> tuple[list[bytes], bytes, int |
     for piece in pieces:
         text = piece.lstrip(b" \t\r")
         if len(text) > limit:
-            return lines, b"", at + len(piece) - len(text)
+            return [line for line in lines if line], b"", at + len(piece) - len(text)
         at += len(piece) + 1
         lines.append(text.rstrip(b" \t\r"))
     leftover = lines.pop() or (stream if stream and BOM.startswith(stream) and stream != BOM else b"")
@@ -266,6 +266,7 @@ def expected_lines(stream: bytes, limit: int) -> tuple[list[bytes], bytes, int |
 @settings(deadline=None)
 @given(streams, limits)
 @example(b"{}\r\n \n\n{}\r\r\n", UNLIMITED)
+@example(b"\ndata", 0)
 def test_lines_are_what_splitting_at_line_feeds_gives(stream: bytes, limit: int) -> None:
     assert read_lines([stream], limit) == expected_lines(stream, limit)
 
