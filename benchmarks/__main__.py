@@ -29,7 +29,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", metavar="a,b", help="scenarios, by letter")
     parser.add_argument("--contestants", metavar="x,y", help="servers, by key")
     parser.add_argument("--rounds", type=int, help="interleaved rounds (5; quick 1)")
-    parser.add_argument("--name", default="latest", help="name of the result files")
+    parser.add_argument("--name", help="name of the result files (a whole run: latest; otherwise: partial)")
     return parser.parse_args()
 
 
@@ -48,11 +48,13 @@ def main() -> None:
         for scenario in SCENARIOS
         if letters is None or scenario.letter in letters
     ]
+    whole = not (options.quick or letters or keys)
+    name = options.name or ("latest" if whole else "partial")
     done = report(results, options.quick, rounds)
     show(done)
-    write(done, RESULTS / f"{options.name}.json")
-    (RESULTS / f"{options.name}.svg").write_text(picture(done))
-    print(f"\nwritten: benchmarks/results/{options.name}.json and .svg")
+    write(done, RESULTS / f"{name}.json")
+    (RESULTS / f"{name}.svg").write_text(picture(done))
+    print(f"\nwritten: benchmarks/results/{name}.json and .svg")
 
 
 if __name__ == "__main__":

@@ -38,13 +38,13 @@ class Contestant(msgspec.Struct, frozen=True):
         return [python, "-m", f"benchmarks.servers.{self.module}"]
 
 
-_API = {"path": "/v1/streams/0", "stream_path": "/v1/streams/%u"}
+_API = ("/v1/streams/0", "/v1/streams/%u")
 
 CONTESTANTS = {
     contestant.key: contestant
     for contestant in (
         Contestant("raw", "raw send() loop in C", None),
-        Contestant("native", "Patinox, own server", "patinox_native", ours=True, **_API),
+        Contestant("native", "Patinox, own server", "patinox_native", True, SERVER_CORE, *_API),
         Contestant("fastapi", "Patinox in FastAPI", "patinox_fastapi", ours=True),
         Contestant("nchan", "nginx + Nchan", "nchan", core=CLIENT_CORE),
         Contestant("starlette", "Starlette, queue per client", "starlette_queue"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.contestants import CONTESTANTS, PEERS_PYTHON
-from benchmarks.rounds import Result
+from benchmarks.rounds import WORST_COUNTS, Outcome, Result
 from benchmarks.scenarios import SCENARIOS, TARGETS, Target
 
 VERSIONS_OF = ("uvicorn", "uvloop", "httptools", "starlette", "fastapi", "sse-starlette", "aiohttp", "litellm")
@@ -74,23 +75,32 @@ def machine() -> Machine:
 def report(results: list[Result], quick: bool, rounds: int) -> Report:
     """Gather a run's results, medians and verdicts."""
     medians = {r.letter: {key: outcome.medians for key, outcome in r.outcomes.items()} for r in results}
-    verdicts = [verdict for target in TARGETS if (verdict := judge(target, medians))]
+    outcomes = {r.letter: r.outcomes for r in results}
+    verdicts = [verdict for target in TARGETS if (verdict := judge(target, outcomes.get(target.letter, {})))]
     return Report(datetime.now(UTC).isoformat(timespec="seconds"), quick, rounds, machine(), results, medians, verdicts)
 
 
-def judge(target: Target, medians: dict[str, dict[str, dict[str, float]]]) -> Verdict | None:
-    """Compare one target with the medians; None where a side wasn't measured."""
-    scenario = medians.get(target.letter, {})
-    value = scenario.get(target.who, {}).get(target.metric)
-    if value is not None and target.against is not None:
-        base = scenario.get(target.against, {}).get(target.metric)
-        value = value / base if base else None
-    if value is None:
+def judge(target: Target, outcomes: Mapping[str, Outcome]) -> Verdict | None:
+    """Compare one target with what was measured; None where a side is missing.
+
+    A ratio is taken within each round, and the median of these is judged: rounds differ more than neighbours in one.
+    """
+    values = _rounds(outcomes, target.who, target.metric)
+    if target.against is not None:
+        bases = _rounds(outcomes, target.against, target.metric)
+        values = [value / base for value, base in zip(values, bases, strict=False) if base]
+    if not values:
         return None
+    measured = max(values) if target.metric in WORST_COUNTS else statistics.median(values)
     sign = "≥" if target.at_least else "≤"
     beside = f" × {CONTESTANTS[target.against].title}" if target.against else ""
     text = f"({target.letter}) {CONTESTANTS[target.who].title}: {target.metric} {sign} {target.bound:g}{beside}"
-    return Verdict(text, value, value >= target.bound if target.at_least else value <= target.bound)
+    return Verdict(text, measured, measured >= target.bound if target.at_least else measured <= target.bound)
+
+
+def _rounds(outcomes: Mapping[str, Outcome], key: str, metric: str) -> list[float]:
+    rounds = outcomes[key].rounds if key in outcomes else []
+    return [metrics[metric] for metrics in rounds if metric in metrics]
 
 
 def rows(result: Result) -> tuple[list[str], list[list[str]]]:
