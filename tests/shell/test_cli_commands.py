@@ -26,7 +26,7 @@ class FakeServer:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, answers: int = 0) -> None:
         self.configs: list[Config] = []
         self._answers = answers
-        monkeypatch.setitem(sys.modules, "patinox.server.run", SimpleNamespace(serve=self._serve))  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "patinox.server.run", SimpleNamespace(serve=self._serve))
 
     def _serve(self, config: Config) -> int:
         self.configs.append(config)

@@ -7,13 +7,13 @@ import secrets
 import string
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from typing import Any, TypeGuard
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 import msgspec
 
-from patinox import __version__
 from patinox.errors import InputError, PatinoxError
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -77,7 +77,7 @@ class Server:
     async def __aenter__(self) -> Server:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_SILENCE_TIMEOUT_S)
         # A compressed answer would be held back until there is enough of it.
-        headers = {"User-Agent": f"patinox/{__version__}", "Accept-Encoding": "identity"}
+        headers = {"User-Agent": f"patinox/{version('patinox')}", "Accept-Encoding": "identity"}
         self._session = aiohttp.ClientSession(timeout=timeout, headers=headers)
         return self
 

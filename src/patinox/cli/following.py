@@ -94,6 +94,7 @@ class Follower:
         self.reached = patient
         self._cut_before = False
         self._at_end = False
+        self._placed = False
         self._retry_s: float | None = None
         self._failures = 0
         self._on_cut = on_cut
@@ -145,7 +146,7 @@ class Follower:
         ) as response:
             self.reached = True
             self.reconnects += self._cut_before
-            if not self.last_event_id:  # cut before the first event, `now` must mean what it meant first
+            if self._after == "now":  # cut before the first event, it must mean what it meant first
                 self._after = response.headers.get("Patinox-Position", self._after)
             if response.status == 204:
                 await self._ask_for_the_ending()
@@ -196,7 +197,8 @@ class Follower:
             return True
         outcome = _outcome(event)
         self._at_end = outcome == AttachOutcome.COMPLETE
-        return not (self._cut_before and outcome == AttachOutcome.RESUMED)
+        again, self._placed = self._placed, True
+        return not (again and outcome == AttachOutcome.RESUMED)
 
     async def _ask_for_the_ending(self) -> None:
         """Learns from the snapshot how the stream ended, if it has."""

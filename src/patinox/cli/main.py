@@ -10,7 +10,6 @@ except ModuleNotFoundError:  # the library alone was installed
     sys.stderr.write('The patinox command needs its server extra: pip install "patinox[server]"\n')
     raise SystemExit(3) from None
 
-from patinox import __version__
 from patinox.cli.chat import chat
 from patinox.cli.config_commands import config
 from patinox.cli.formats_command import formats
@@ -19,7 +18,7 @@ from patinox.cli.tail import tail
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="patinox", message="%(prog)s %(version)s")
+@click.version_option(package_name="patinox", prog_name="patinox", message="%(prog)s %(version)s")
 def main() -> None:
     """Streams of model answers that survive reloads, cuts and second viewers.
 

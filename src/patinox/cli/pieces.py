@@ -72,14 +72,16 @@ class SseCutter:
             self.retry_s = self._parser.retry_ms / 1000
         raw = self._before + self._plain(block)
         if not events:  # a retry time, say: it goes with the event after it
-            self._before = raw if raw.strip() else b""
+            self._before = raw
             return []
         self._before = b""
         event = events[-1]
         return [WireEvent(event.event, event.data.encode(), event.id or "", raw)]
 
     def _plain(self, block: bytes) -> bytes:
-        return b"".join(line for line in block.splitlines(keepends=True) if not line.startswith(self._dropped))
+        """`block` without what is dropped; nothing, if that was all there was."""
+        kept = b"".join(line for line in block.splitlines(keepends=True) if not line.startswith(self._dropped))
+        return kept if kept.strip() else b""
 
 
 class _Line(msgspec.Struct):
