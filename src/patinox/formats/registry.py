@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
 from patinox.formats.openai_chat import OPENAI_CHAT
@@ -13,4 +14,4 @@ from patinox.formats.text import TEXT
 
 def builtin() -> dict[str, Format[Any]]:
     """A new mapping of all of them; yours to add to."""
-    return {format_.name: format_ for format_ in (PATINOX, NDJSON, TEXT, OPENAI_CHAT, ANTHROPIC)}
+    return {format_.name: format_ for format_ in (PATINOX, NDJSON, TEXT, OPENAI_CHAT, ANTHROPIC, AI_SDK)}
