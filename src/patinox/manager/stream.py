@@ -130,9 +130,6 @@ class ActiveStream:
             await self.pacing.wait()
         if self._overflow is OverflowStrategy.BLOCK:
             await self.pacing.wait_for_room(len(payload))
-        self._writes += 1
-        if not self._writes % _YIELD_EVERY:
-            await asyncio.sleep(0)
 
     def write_nowait(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
         """Appends one chunk without waiting.
