@@ -109,8 +109,10 @@ def _request(body: dict[str, Any], model: str, options: CallOptions) -> dict[str
 def _completion(stream: ActiveStream) -> dict[str, Any]:
     completion = assemble_completion(stream.assembly, stream.feed.head)
     if stream.feed.outcome is Outcome.INCOMPLETE:
+        # One that was cut short by a limit of ours has no reason of its own, which would read as "stop".
+        ended = {message.choice for message in stream.assembly.messages.values() if message.finish_reason is not None}
         for choice in completion["choices"]:
-            if choice["finish_reason"] == "stop":
+            if choice["index"] not in ended:
                 choice["finish_reason"] = "length"
     return completion
 

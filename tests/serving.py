@@ -1,0 +1,79 @@
+"""Patinox's server in the test's own process and event loop, on a free loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
+
+import openai
+
+from patinox.config import Config
+from patinox.gateway.client import UpstreamClient
+from patinox.gateway.local_model import LocalModel
+from patinox.gateway.upstreams import configured
+from patinox.manager import ActiveStream, StreamManager
+from patinox.server.app import ServerApp
+from patinox.server.run import Server, address, bind, uvicorn_config
+
+ASK: Any = {"model": "scripted", "messages": [{"role": "user", "content": "Say hello."}]}
+"""The body of an ordinary call."""
+
+
+class Serving(NamedTuple):
+    """A running server: where it is, and its manager to look into."""
+
+    url: str
+    manager: StreamManager
+    client: UpstreamClient
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def calls(self) -> str:
+        """Where chat completions are asked for."""
+        return f"{self.url}/v1/chat/completions"
+
+    def only_stream(self) -> ActiveStream:
+        (stream,) = self.manager
+        return stream
+
+
+@asynccontextmanager
+async def serving(
+    upstreams: Mapping[str, str], env: Mapping[str, str] | None = None, local: LocalModel | None = None,
+    **settings: Any,
+) -> AsyncIterator[Serving]:  # fmt: skip
+    """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`."""
+    overrides: dict[str, Any] = {key.replace("__", "."): value for key, value in settings.items()}
+    for name, url in upstreams.items():
+        overrides[f"gateway.upstreams.{name}.url"] = url
+    config = Config.load(overrides={"server.local_model": local is not None, **overrides})
+    async with AsyncExitStack() as stack:
+        manager = await stack.enter_async_context(StreamManager(config.streaming))
+        client = await stack.enter_async_context(UpstreamClient(config.gateway))
+        app = ServerApp(manager, configured(config, env or {}, local), client)
+        listener = stack.enter_context(bind("127.0.0.1", 0))
+        server = Server(uvicorn_config(app, config), manager)
+        server.config.load()
+        server.lifespan = server.config.lifespan_class(server.config)
+        await server.startup(sockets=[listener])
+        try:
+            yield Serving(address(listener), manager, client)
+        finally:
+            await server.shutdown(sockets=[listener])
+
+
+def official(url: str) -> openai.AsyncOpenAI:
+    """OpenAI's own client pointed at a server, which asks once; to be entered."""
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+
+
+async def idle() -> None:
+    """Waits until nothing is read from an upstream any more."""
+    pumps = [task for task in asyncio.all_tasks() if task.get_name().startswith("patinox pump")]
+    if pumps:
+        await asyncio.wait(pumps)
