@@ -20,7 +20,9 @@ from patinox.core.events import (
     MessageStart,
     Retract,
     RunStart,
+    ToolError,
     ToolReady,
+    ToolResult,
     Usage,
 )
 
@@ -135,6 +137,11 @@ class Assembly:
         """The block with this number in this message, where it has begun."""
         return self.blocks.get((message, index))
 
+    def bare_text(self, run: int) -> str:
+        """The text of one run of `Text` chunks; a text block that begins between two of them ends a run."""
+        runs = [segment for segment in self._segments if segment.index is _BARE]
+        return runs[run].text if run < len(runs) else ""
+
     def visible_text(self, data: Any) -> str:
         """The part of one chunk's data that a reader of plain text sees: `content` is the sum of these."""
         if isinstance(data, Text):
@@ -229,6 +236,11 @@ class Assembly:
         if block is not None:
             block.arguments = data.arguments
 
+    def _tool_result(self, data: ToolResult | ToolError) -> None:
+        block = self.blocks.get((data.message, data.block))
+        if block is not None and block.kind == "tool_result":
+            block.value = data.result if isinstance(data, ToolResult) else data.details
+
     def _retract(self, data: Retract) -> None:
         block = self.blocks.get((data.message, data.block))
         if block is not None:
@@ -258,6 +270,8 @@ _FOLDS: dict[type, Any] = {
     BlockDelta: Assembly._block_delta,
     BlockEnd: Assembly._block_end,
     ToolReady: Assembly._tool_ready,
+    ToolResult: Assembly._tool_result,
+    ToolError: Assembly._tool_result,
     Retract: Assembly._retract,
     Usage: Assembly._usage,
 }
