@@ -20,7 +20,7 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.anthropic_frames import CALLS, DELTAS, KINDS, RESULT, head
+from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, head
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -79,6 +79,7 @@ class BlocksReader:
         """A block begins with `content`. Returns its shape, and whether the writer would make the same."""
         if index in self.open:
             self._problems.append(f"block {index} began again before it had ended")
+            self.abandon(self.open.pop(index))
         kind = content.get("type")
         of: BlockKind = KINDS.get(kind, "custom") if isinstance(kind, str) else "custom"
         name, call_id = content.get("name"), content.get("id")
@@ -93,7 +94,7 @@ class BlocksReader:
         """The block that a delta without a beginning belongs to."""
         self._problems.append(f"block {index} never began")
         block = self._begin(index, of, None, None)
-        msgspec.structs.force_setattr(self.events[-1], "ext", {"anthropic": {"index": index}})
+        msgspec.structs.force_setattr(self.events[-1], "ext", {DIALECT: {"index": index}})
         return block
 
     def delta(self, block: Block, delta: dict[str, Any]) -> tuple[dict[str, Any], bool] | None:
@@ -118,6 +119,10 @@ class BlocksReader:
             self._unsure.append(block)
             return
         self._ready(block, arguments)
+
+    def abandon(self, block: Block) -> None:
+        """A block is over that no frame ended."""
+        self.events.append(BlockEnd(message=self.message, block=block.number, ext={DIALECT: {}}))
 
     def settle(self, *, cut: bool = False) -> None:
         """The calls that were unsure: the message went on, or ended, so they are whole unless it was `cut`."""
@@ -152,7 +157,9 @@ class BlocksReader:
                 if arguments := content.get("input"):
                     shape["input"] = {**self._grow(block, "json.append", _encode(arguments).decode()), "json": True}
             case "tool_result":
-                shape["content"] = self._result(block, content)
+                hole = self._result(block, content)
+                if "content" in content:
+                    shape["content"] = hole
             case _:
                 return self._grow(block, "opaque.set", content)
         return shape

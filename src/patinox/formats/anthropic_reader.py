@@ -14,7 +14,6 @@ import msgspec
 from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import (
     BlockDelta,
-    BlockEnd,
     BlockKind,
     DeltaOp,
     MessageEnd,
@@ -129,7 +128,7 @@ class AnthropicReader:
     # one frame
 
     def _payload(self, text: str, event: str) -> Sequence[Any]:
-        if event == "content_block_delta":
+        if event == "content_block_delta" or not event:
             delta = self._plain_delta(text)
             if delta is not None:
                 return (delta,)
@@ -160,6 +159,7 @@ class AnthropicReader:
         if kind == "error" or event == "error":
             self._error = _error(frame)
             return ()
+        event = event or _word(kind) or ""  # official clients pass over what has no name
         self._blocks.begin_frame()
         read = _READ.get(kind) if isinstance(kind, str) else None
         shape = read(self, frame) if read is not None else None
@@ -233,7 +233,7 @@ class AnthropicReader:
 
     def _close_blocks(self) -> None:
         for block in self._blocks.open.values():
-            self._blocks.events.append(BlockEnd(message=self._blocks.message, block=block.number, ext={DIALECT: {}}))
+            self._blocks.abandon(block)
         self._blocks.open.clear()
 
     def _block_start(self, frame: dict[str, Any]) -> Shape | None:

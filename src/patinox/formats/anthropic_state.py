@@ -53,7 +53,8 @@ class MessageState(msgspec.Struct, frozen=True):
 
     `begun`: a `message_start` was written; `told`: its `message_delta` too. `blocks` counts the message's blocks on
     the wire. `unstopped` is a call whose arguments may still come, by its number on the wire. `stop` is a
-    `message_stop` that waits for the end of the log, `reason` what our own `message_delta` will say.
+    `message_stop` that waits for the end of the log, `reason` what the `message_delta` said, or our own will
+    say.
     """
 
     stream: str
@@ -120,8 +121,8 @@ def message_start(state: MessageState) -> Frame:
         "role": "assistant",
         "model": state.model,
         "content": [],
-        "stop_reason": None,
-        "stop_sequence": None,
+        "stop_reason": state.reason if state.told else None,
+        "stop_sequence": state.stop_sequence if state.told else None,
         "usage": usage,
     }
     return frame({"type": "message_start", "message": message})

@@ -110,7 +110,8 @@ class AnthropicWriter:
         frames = [message_start(state)]
         for index in range(state.blocks):
             slot = opened.get(index)
-            frames.append(block_start(state, slot or Slot(0, None, "text"), index))
+            empty = slot is None or head(slot.of, None, None) is None
+            frames.append(block_start(state, Slot(0, None, "text") if slot is None or empty else slot, index))
             if slot is None:
                 frames.append(stop_frame(index))
             elif slot.said and (block := assembly.block(slot.message, slot.block)) is not None:
@@ -162,11 +163,11 @@ def _join(state: MessageState, data: Event) -> Written:
         joint = replace(joint, payloads=(*joint.payloads, said))
     elif isinstance(data, ToolResult | ToolError | Usage):
         joint = replace(joint, payloads=(*joint.payloads, _payload(data)))
+    if joint.frame is None:
+        return state, flushed
     if data.more:
         return replace(state, joint=joint), flushed
     state = replace(state, joint=None)
-    if joint.frame is None:
-        return state, flushed
     body = fill(joint.frame, joint.payloads)
     if isinstance(data, MessageEnd):
         return replace(state, stop=body, stop_event=joint.event), flushed
@@ -194,10 +195,14 @@ def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
         return replace(state, model=data.model or state.model), ()
     if isinstance(data, MessageStart):
         state, frames = _stopped(state)
-        message = shape.get("message")
-        model = message.get("model") if isinstance(message, dict) else None
+        message = _object(shape.get("message"))
         state = replace(
-            state, begun=True, id=data.provider_id or state.id, model=model if isinstance(model, str) else state.model
+            state,
+            begun=True,
+            id=data.provider_id or state.id,
+            model=_word(message.get("model")) or state.model,
+            reason=_word(message.get("stop_reason")),
+            stop_sequence=_word(message.get("stop_sequence")),
         )
     elif isinstance(data, BlockStart):
         index = shape.get("index")
@@ -208,8 +213,23 @@ def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
     elif isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
         state = drop(state, slot)
     elif isinstance(data, Usage):
-        state = replace(_counted(state, data), told=state.told or shape.get("type") == "message_delta")
+        state = _counted(state, data)
+        if shape.get("type") == "message_delta":
+            state = _told(state, _object(shape.get("delta")))
     return state, frames
+
+
+def _told(state: MessageState, delta: dict[str, Any]) -> MessageState:
+    reason, sequence = _word(delta.get("stop_reason")), _word(delta.get("stop_sequence"))
+    return replace(state, told=True, reason=reason or state.reason, stop_sequence=sequence or state.stop_sequence)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _said(state: MessageState, data: BlockDelta) -> MessageState:
@@ -219,7 +239,9 @@ def _said(state: MessageState, data: BlockDelta) -> MessageState:
 
 def _stopped(state: MessageState) -> Written:
     """The message before this one is over: its `message_stop`, and a clean slate."""
-    frames = () if state.stop is None else (_stop(state),)
+    state, frames = close(state)
+    if state.stop is not None:
+        frames = (*frames, _stop(state))
     state = MessageState(
         stream=state.stream, id=state.id, model=state.model, muted=state.muted, usage=state.usage, joint=state.joint
     )
@@ -375,7 +397,7 @@ def _native(state: MessageState, data: Native) -> Written:
     if isinstance(raw, dict) and raw.get("raw") and isinstance(data.value, str):
         return state, (Frame(data.value.encode(), name),)
     if isinstance(data.value, dict) and data.value.get("type") == "message_delta":
-        state = replace(state, told=True)
+        state = _told(state, _object(data.value.get("delta")))
     return state, (Frame(_encode(data.value), name),)
 
 
