@@ -82,7 +82,7 @@ def test_headers_are_read(headers: tuple[str | None, str | None, str | None], pr
 @pytest.mark.parametrize(
     "headers",
     [(None, "1", None), (None, None, "1"), ("", "0", "0"), ("p" * 129, "0", "0"), ("p", "-1", "0"), ("p", "0", "1.5"),
-     ("p", "0", "١"), ("p", "x", "0"), ("p", "0", "1" * 19)],  # noqa: RUF001
+     ("p", "0", "١"), ("p", "x", "0"), ("p", "0", "1" * 19)],
 )  # fmt: skip
 def test_headers_that_make_no_sense_are_refused(headers: tuple[str | None, str | None, str | None]) -> None:
     with pytest.raises(InputError):

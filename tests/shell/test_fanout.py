@@ -362,15 +362,12 @@ async def test_attaching_to_an_ended_stream_gives_everything_and_the_end(stream:
 async def test_plain_text_of_a_stream_that_went_wrong_is_left_unfinished(
     stream: ActiveStream, outcome: str, is_late: bool
 ) -> None:
-    wire = PlainWire(TEXT)
-    if not is_late:
-        reader = Reader(stream, TEXT, wire)
-        await turns()
+    early = None if is_late else Reader(stream, TEXT, PlainWire(TEXT))
+    await turns()
     write(stream, 2)
     await turns()
     await stream.finish(outcome)
-    if is_late:
-        reader = Reader(stream, TEXT, wire)
+    reader = early or Reader(stream, TEXT, PlainWire(TEXT))
     await turns()
     assert reader.done.done()
     assert (reader.sink.data, reader.sink.finals) == (b"t1t2", 0)
@@ -396,7 +393,7 @@ async def test_a_pass_over_many_readers_gives_the_loop_back(
     await turns()
     monkeypatch.setattr(fanout_module, "_SLICE_S", -1.0)
     write(stream, 1)
-    served = []
+    served: list[int] = []
     while not served or served[-1] < 100:
         await asyncio.sleep(0)
         served.append(sum(len(reader.sink.messages) for reader in readers))
@@ -413,7 +410,7 @@ async def test_heartbeats_to_many_readers_give_the_loop_back(
         await clock.advance(5)
     monkeypatch.setattr(fanout_module, "_SLICE_S", -1.0)
     clock.now_s += 5
-    served = []
+    served: list[int] = []
     while not served or served[-1] < 100:
         await asyncio.sleep(0)
         served.append(sum(len(reader.sink.messages) for reader in readers))
