@@ -8,10 +8,12 @@ from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
 from patinox.formats.openai_chat import OPENAI_CHAT
+from patinox.formats.openai_responses import OPENAI_RESPONSES
 from patinox.formats.patinox import NDJSON, PATINOX
 from patinox.formats.text import TEXT
 
 
 def builtin() -> dict[str, Format[Any]]:
     """A new mapping of all of them; yours to add to."""
-    return {format_.name: format_ for format_ in (PATINOX, NDJSON, TEXT, OPENAI_CHAT, ANTHROPIC, AI_SDK)}
+    formats = (PATINOX, NDJSON, TEXT, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, AI_SDK)
+    return {format_.name: format_ for format_ in formats}
