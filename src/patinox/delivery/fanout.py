@@ -55,6 +55,7 @@ class Fanout:
         self._write_deadline_s = write_deadline_s
         self._tick_s = heartbeat_interval_s / _BEATS
         self._timer = self._loop.call_later(self._tick_s, self._tick) if self._tick_s else None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -88,11 +89,19 @@ class Fanout:
 
     async def drop(self, subscription: Subscription) -> None:
         """Stops delivering to a subscription, whatever it is doing. Idempotent."""
-        task = subscription.task
-        self._forget(subscription)
+        task = self.drop_nowait(subscription)
         if task is not None:
-            task.cancel()
             await asyncio.wait([task])
+
+    def drop_nowait(self, subscription: Subscription) -> asyncio.Task[None] | None:
+        """The same without waiting for its task, which is returned where there was one; `aclose` waits for it."""
+        task: asyncio.Task[None] | None = subscription.task
+        self._forget(subscription)
+        if task is not None and not task.done():
+            task.cancel()
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        return task
 
     async def settle(self, timeout_s: float) -> None:
         """Waits until every subscription is done, `timeout_s` at most."""
@@ -110,6 +119,8 @@ class Fanout:
             await self.drop(subscription)
             if not when_done.done():
                 when_done.cancel()
+        if self._leaving:
+            await asyncio.wait(set(self._leaving))
 
     # ── the pass ──
 
@@ -141,10 +152,9 @@ class Fanout:
         if not is_lost:
             member.skip()
         elif isinstance(member, Subscription):
-            task = member.task
-            self._finish(member, ReaderTooSlow(f"the reader lags {member.lag} chunks; it can resume"))
-            if task is not None:
-                task.cancel()
+            error = ReaderTooSlow(f"the reader lags {member.lag} chunks; it can resume")
+            self.drop_nowait(member)
+            self._finish(member, error)
         else:
             member.let_go()
         member.feed.counters.dropped["too_slow" if is_lost else "skipped"] += 1

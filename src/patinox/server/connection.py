@@ -2,12 +2,13 @@
 
 Mounted in somebody's application Patinox is plain ASGI. On its own server the scope carries an extension,
 `patinox.connection`, by which a reader's sink writes chunks that are encoded once (RFC 9112 §7.1) and shared by all
-readers, straight to the transport, whose flow control it heeds as uvicorn does.
+readers, straight to the transport, whose flow control it heeds as uvicorn does. The response is then handed over: the
+request's task ends, and an idle reader is a socket, a parser and a cursor, but no task and no coroutine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -19,24 +20,81 @@ from patinox.transports.http import CONNECTION
 class StreamingHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which offers itself to the application."""
 
+    _on_lost: Callable[[], None] | None = None
+
     def on_message_begin(self) -> None:
         """Begins a request."""
         super().on_message_begin()
         self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item]
 
     def direct_sink(self) -> DirectSink | None:
-        """A sink for the response under way, once its head is sent; None where its body isn't plain chunks."""
-        cycle, transport = self.cycle, self.transport
-        plain = self.scheme == "http" and cycle.chunked_encoding and cycle.scope["method"] != "HEAD"
-        return DirectSink(cycle, transport) if plain else None
+        """A sink for the response that is about to begin; None where its body will not be plain chunks."""
+        cycle = self.cycle
+        is_plain = self.scheme == "http" and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] == "GET"
+        return DirectSink(cycle, self.transport) if is_plain and not self.pipeline else None
+
+    def hand_over(self, on_lost: Callable[[], None]) -> None:
+        """Lets the response outlive its task. What only the request needed is given back."""
+        self._on_lost = on_lost
+        self.cycle.scope = self.scope = {"type": "http", "method": "GET"}  # type: ignore[typeddict-item]
+        self.headers = []
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        super().connection_lost(exc)
+        self._lose()
+
+    def on_response_complete(self) -> None:
+        """The response has its last chunk; the connection may be used again."""
+        self._on_lost = None
+        super().on_response_complete()
+
+    def close(self) -> None:
+        """Ends the connection after what it has been given, without a last chunk."""
+        self._on_lost = None
+        self.transport.close()
 
     def abort(self) -> None:
-        """Drops the connection with what it never took: closing it would wait for a reader that does not read."""
+        """Ends the connection with what it never took: closing it would wait for a reader that does not read."""
+        self._on_lost = None
         self.transport.abort()
+
+    def _lose(self) -> None:
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        task = self.loop.create_task(self._run(cycle, app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+        try:
+            await app(cycle.scope, cycle.receive, cycle.send)
+        except BaseException as error:
+            await cycle.run_asgi(_Raising(error))
+        else:
+            if self._on_lost is None:  # else it was handed over, and is not to be complete yet
+                await cycle.run_asgi(_nothing)
+
+
+class _Raising:
+    """An application that has failed: uvicorn's own cycle says what becomes of its response."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        raise self._error
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that has returned: uvicorn's own cycle looks at what it left undone."""
 
 
 class DirectSink:
-    """Writes chunks of a chunked body to the socket of one connection."""
+    """Writes chunks of a chunked body to one connection."""
 
     __slots__ = ("_cycle", "_flow", "_transport")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, AttachOutcome
 from patinox.core.chunks import EventId
@@ -37,6 +37,50 @@ def check_connections(manager: StreamManager) -> None:
         refusal = LimitExceeded(f"all {limit} connections are taken; try again soon", retry_after_s=5)
         refusal.http_status = 503
         raise refusal
+
+
+class Connection(Protocol):
+    """What our own server offers under `CONNECTION`."""
+
+    def direct_sink(self) -> Sink | None:
+        """A sink for the response that is about to begin; None where its body will not be plain chunks."""
+        ...
+
+    def hand_over(self, on_lost: Callable[[], None]) -> None:
+        """Lets the response outlive the request's task; `on_lost` is called when the client has gone."""
+        ...
+
+    def close(self) -> None:
+        """Ends the connection after what it has been given, without a last chunk."""
+        ...
+
+    def abort(self) -> None:
+        """Ends the connection now."""
+        ...
+
+
+class Handover:
+    """Ends a subscription that no task waits for: when it is done, or when its client has gone."""
+
+    __slots__ = ("_connection", "_manager", "_subscription")
+
+    def __init__(self, manager: StreamManager, subscription: Subscription, connection: Connection, sink: Sink) -> None:
+        self._manager = manager
+        self._subscription = subscription
+        self._connection = connection
+        connection.hand_over(self._lost)
+        manager.fanout.deliver(subscription, sink).add_done_callback(self._done)
+
+    def _lost(self) -> None:
+        self._manager.fanout.drop_nowait(self._subscription)
+        self._subscription.close()
+
+    def _done(self, done: asyncio.Future[None]) -> None:
+        self._subscription.close()
+        if done.cancelled() or self._subscription.must_abort:
+            self._connection.close()
+        elif done.exception() is not None:  # it broke, or stalled beyond what it may: there is no end to be told
+            self._connection.abort()
 
 
 class HttpReader:
@@ -73,6 +117,9 @@ class HttpReader:
             return
         subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
         subscription.open()
+        connection = scope.get("extensions", {}).get(CONNECTION)
+        if connection is not None and await self._hand_over(connection, subscription, headers, send):
+            return
         watcher = asyncio.get_running_loop().create_task(until_disconnect(receive))
         try:
             # Made before anything is sent: a snapshot must be of the moment the attach was decided in.
@@ -91,14 +138,33 @@ class HttpReader:
         try:
             async with asyncio.timeout(self._manager.config.write_deadline_s or None):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                sink = await _sink(scope, send, opening)
+                sink = await _sink(send, opening)
         except TimeoutError:
-            _abort(scope)  # it never took the first bytes
-            return
+            return  # it never took the first bytes
         done = self._manager.fanout.deliver(subscription, sink)
         await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if done.done() and not done.cancelled() and done.exception() is not None:
-            _abort(scope)  # the connection broke, or stalled beyond what it may: there is no end to be told
+        if done.done() and not done.cancelled():
+            done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
+
+    async def _hand_over(
+        self, connection: Connection, subscription: Subscription, headers: Headers, send: Send
+    ) -> bool:
+        """On our own server the response goes on without this request's task: an idle reader is no coroutine at all.
+
+        False where the connection can't take it (HTTP/1.0, a body that is not chunked): then nothing was sent.
+        """
+        opening = await subscription.opening(fresh=self._fresh)
+        sink = connection.direct_sink()
+        if sink is None:
+            return False
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            sink.push(sink.pack(opening, final=False))
+        except BaseException:
+            subscription.close()
+            raise
+        Handover(self._manager, subscription, connection, sink)
+        return True
 
     def _response_headers(self, attachment: Attachment) -> Headers:
         own = [
@@ -115,12 +181,6 @@ class HttpReader:
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
 
-def _abort(scope: Message) -> None:
-    connection = scope.get("extensions", {}).get(CONNECTION)
-    if connection is not None:
-        connection.abort()
-
-
 async def until_disconnect(receive: Receive) -> None:
     """Waits until the client has gone; what it still sends is passed over."""
     with contextlib.suppress(OSError, RuntimeError):  # asked again after the end, some servers raise
@@ -128,13 +188,11 @@ async def until_disconnect(receive: Receive) -> None:
             pass
 
 
-async def _sink(scope: Message, send: Send, opening: bytes) -> Sink:
-    """Sends the opening, and finds the quickest way for what follows: the server's own connection, if it is ours."""
-    connection = scope.get("extensions", {}).get(CONNECTION)
-    direct: Sink | None = None if connection is None else connection.direct_sink()
-    if direct is None and len(opening) <= MAX_WRITE_BYTES:
+async def _sink(send: Send, opening: bytes) -> Sink:
+    """Sends the opening, and finds out how this `send` can be driven."""
+    if len(opening) <= MAX_WRITE_BYTES:
         return await _probe(send, opening)
-    sink = await _probe(send, b"") if direct is None else direct
+    sink = await _probe(send, b"")
     pending = sink.push(sink.pack(opening, final=False))
     if pending is not None:
         await pending
