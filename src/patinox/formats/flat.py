@@ -167,7 +167,7 @@ class FlatWriter(Generic[S]):
         if kind is Text:
             data = BlockDelta(text=data.text)
             kind = BlockDelta
-        if kind is BlockDelta and data.ext is None and state.joint is None:
+        if kind is BlockDelta and data.ext is None and data.text and state.joint is None:
             for plain in state.plains:
                 if plain.block == data.block and plain.message == data.message and plain.op == data.op:
                     return state, (Frame(plain.before + encode(data.text) + plain.after),)

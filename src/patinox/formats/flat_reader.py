@@ -54,6 +54,7 @@ class FlatReader:
         self.error: Error | None = None
         self.events: list[Event] = []
         self.holes = 0
+        self._standing = (0, 0)
 
     # the surface of a reader
 
@@ -101,7 +102,8 @@ class FlatReader:
         except Unfit as unfit:
             if str(unfit):
                 self.problems.append(str(unfit))
-            self.events, self.holes = [], 0
+            standing, self.holes = self._standing
+            del self.events[standing:]
             shape = self.add(Native(dialect=self.dialect, event=event, value=frame))
         if shape is SILENT:
             return ()
@@ -136,6 +138,11 @@ class FlatReader:
     def begin_frame(self) -> None:
         """Forgets the events of the frame before."""
         self.events, self.holes = [], 0
+        self._standing = (0, 0)
+
+    def settle(self) -> None:
+        """What was added so far stands, whatever becomes of the frame."""
+        self._standing = (len(self.events), self.holes)
 
     def add(self, event: Event) -> dict[str, Any]:
         """Adds an event. Returns the hole that its payload leaves; an event without payload leaves none."""
