@@ -25,6 +25,8 @@ DeltaOp = Literal[
     "text.append", "json.append", "json.patch", "bytes.append", "opaque.append", "opaque.set",
     "annotation.add", "logprobs.add", "replace",
 ]  # fmt: skip
+TEXT_APPEND: DeltaOp = "text.append"
+"""The default of `BlockDelta.op`: this very object, since a field at its default is left out by identity."""
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
 
 
@@ -107,7 +109,7 @@ class BlockDelta(Event, frozen=True):
 
     kind: ClassVar[str] = "block.delta"
     text: str = ""
-    op: DeltaOp = "text.append"
+    op: DeltaOp = TEXT_APPEND
     data: bytes = b""
     value: Any = None
 

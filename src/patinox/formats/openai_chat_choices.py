@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from patinox.core.events import (
+    TEXT_APPEND,
     BlockDelta,
     BlockEnd,
     BlockKind,
@@ -224,7 +225,7 @@ class ChoicesReader:
     def _audio(self, choice: _Choice, audio: dict[str, Any]) -> Any:
         block, shape = self._block(choice, "audio", "audio"), dict(audio)
         if isinstance(text := audio.get("transcript"), str) and text:
-            shape["transcript"] = self._grow(choice, block, "text.append", text)
+            shape["transcript"] = self._grow(choice, block, TEXT_APPEND, text)
         data = _bytes(audio.get("data"))
         if data:
             shape["data"] = self._grow(choice, block, "bytes.append", data=data)
@@ -235,7 +236,7 @@ class ChoicesReader:
         return self._grow(choice, self._block(choice, "image", "image"), "opaque.set", value=item)
 
     def _text(self, choice: _Choice, field: str, kind: BlockKind, text: str) -> Any:
-        return self._grow(choice, choice.blocks.get(field) or self._block(choice, field, kind), "text.append", text)
+        return self._grow(choice, choice.blocks.get(field) or self._block(choice, field, kind), TEXT_APPEND, text)
 
     def _attach(self, choice: _Choice, op: DeltaOp, value: Any) -> Any:
         """What belongs to the text being said; where none is, to the text that will be."""

@@ -149,7 +149,7 @@ class Assembly:
         if not isinstance(data, BlockDelta) or data.op != "text.append" or data.choice:
             return ""
         block = self.blocks.get((data.message, data.block))
-        return data.text if block is None or block.kind == "text" else ""
+        return data.text if block is None or self._is_visible(block) else ""
 
     def apply(self, chunk: StreamChunk) -> None:
         """Takes the next chunk of the log."""
@@ -202,9 +202,14 @@ class Assembly:
 
     def _open(self, start: BlockStart) -> AssembledBlock:
         block = self.blocks[start.message, start.block] = AssembledBlock(start)
-        if block.kind == "text" and not block.choice:
+        if self._is_visible(block):
             self._segments.append(block)
         return block
+
+    def _is_visible(self, block: AssembledBlock) -> bool:
+        message = self.messages.get(block.message)
+        spoken = message is None or message.role == "assistant"
+        return block.kind == "text" and not block.choice and spoken
 
     def _block_delta(self, data: BlockDelta) -> None:
         block = self.blocks.get((data.message, data.block))
