@@ -13,7 +13,7 @@ from typing import Any, Protocol
 Message = Any
 """What one kind of sink sends: for ASGI, an `http.response.body` dict shared by all readers."""
 
-Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Sink(Protocol):
@@ -49,13 +49,21 @@ def finish(coroutine: Coroutine[Any, Any, None], waiting_for: Any) -> Generator[
         coroutine.close()
 
 
-def start(coroutine: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
-    """Runs a coroutine up to where it would wait: None when it is done, else what finishes it."""
+def start(awaitable: Awaitable[None]) -> Awaitable[None] | None:
+    """Runs an awaitable up to where it would wait: None when it is done, else what finishes it.
+
+    Most are coroutines; some servers return objects of their own that can only be awaited.
+    """
+    coroutine = awaitable if isinstance(awaitable, types.CoroutineType) else _awaited(awaitable)
     try:
         waiting_for = coroutine.send(None)
     except StopIteration:
         return None
     return finish(coroutine, waiting_for)
+
+
+async def _awaited(awaitable: Awaitable[None]) -> None:
+    await awaitable
 
 
 class AsgiSink:
@@ -91,4 +99,4 @@ class TaskSink(AsgiSink):
 
 @types.coroutine
 def _later(send: Send, message: Message) -> Generator[Any, Any, None]:
-    yield from send({**message})  # a generator-based coroutine may: PEP 492
+    yield from send({**message}).__await__()
