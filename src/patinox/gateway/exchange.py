@@ -140,7 +140,7 @@ class Exchange:
             headers["retry-after"] = answer.retry_after
         if _is_refusal(stream):
             await self._forget(stream)
-        raise failure(stream, headers)
+        raise failure(stream, 503 if self.manager.is_closing else 502, headers)
 
     async def _forget(self, stream: ActiveStream) -> None:
         if self.manager.find_id(stream.id) is stream:  # else another reader of the same failure was faster
@@ -157,14 +157,14 @@ async def _ended(stream: ActiveStream) -> None:
         await stream.feed.beyond(stream.log.head)
 
 
-def failure(stream: ActiveStream, headers: dict[str, str]) -> CallFailed:
+def failure(stream: ActiveStream, status: int, headers: dict[str, str]) -> CallFailed:
     """Why a stream did not succeed, as an error to answer with."""
     (last,) = stream.log.slice(stream.log.head - 1, 1)
     if isinstance(last.data, Error):
-        return CallFailed(last.data, 502, headers)
+        return CallFailed(last.data, status, headers)
     ending: End = last.data
     error = ending.error or Error(ending.outcome, f"the stream was {ending.outcome}")
-    return CallFailed(error, 409 if ending.outcome is Outcome.CANCELLED else 502, headers)
+    return CallFailed(error, 409 if ending.outcome is Outcome.CANCELLED else status, headers)
 
 
 def require(body: dict[str, Any], key: str, kind: type, named: str) -> Any:
