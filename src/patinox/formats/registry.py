@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from patinox.formats.ag_ui import AG_UI
 from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
@@ -15,5 +16,5 @@ from patinox.formats.text import TEXT
 
 def builtin() -> dict[str, Format[Any]]:
     """A new mapping of all of them; yours to add to."""
-    formats = (PATINOX, NDJSON, TEXT, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, AI_SDK)
+    formats = (PATINOX, NDJSON, TEXT, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, AI_SDK, AG_UI)
     return {format_.name: format_ for format_ in formats}
