@@ -52,6 +52,7 @@ LOSSES: Mapping[str, str] = {
     "block.delta:json.patch": "arguments that come as patches are told when they are whole",
     "block.delta:bytes.append": "the dialect has no frames for bytes",
     "block.delta:opaque.append": "a signature comes in one piece",
+    "block.delta:annotation.add": "citations of another provider without an address",
     "block.delta:logprobs.add": "the dialect has no log probabilities",
     "block.delta:replace": "the dialect cannot take text back",
     "choice": "the dialect has one answer; of several it is the first",

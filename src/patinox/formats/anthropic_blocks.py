@@ -102,7 +102,7 @@ class BlocksReader:
         kind = delta.get("type")
         key, op = next(((key, op) for (name, key), op in _OPS.items() if name == kind), ("", None))
         value = delta.get(key)
-        if op is None or (op != "annotation.add" and not isinstance(value, str)):
+        if op is None or key not in delta or (op != "annotation.add" and not isinstance(value, str)):
             return None
         shape = {**delta, key: self._grow(block, op, value)}
         return shape, DELTAS.get((block.of, op)) == (kind, key) and len(delta) == 2

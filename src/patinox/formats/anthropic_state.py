@@ -162,3 +162,11 @@ def close(state: MessageState, *, calls: bool = True) -> Written:
             slot = replace(slot, index=-1)
         slots.append(slot)
     return (replace(state, slots=tuple(slots), plain=None), frames) if frames else (state, ())
+
+
+def release(state: MessageState) -> Written:
+    """The call that waited for its arguments ends without any."""
+    if state.unstopped < 0:
+        return state, ()
+    slots = tuple(slot for slot in state.slots if slot.index != state.unstopped)
+    return replace(state, slots=slots, unstopped=-1, plain=None), (stop_frame(state.unstopped),)

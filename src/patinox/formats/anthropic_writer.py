@@ -54,6 +54,7 @@ from patinox.formats.anthropic_state import (
     message_start,
     open_block,
     put,
+    release,
     replace,
     slot_of,
     stop_frame,
@@ -128,8 +129,7 @@ def _fits(plain: Plain, state: MessageState, data: BlockDelta) -> bool:
 def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:
     frames: Sequence[Frame] = ()
     if state.unstopped >= 0 and not _belongs(state, data):
-        frames = (stop_frame(state.unstopped),)
-        state = replace(state, unstopped=-1)
+        state, frames = release(state)
     if state.joint is not None or (data.ext is not None and DIALECT in data.ext):
         state, more = _join(state, data)
     else:
@@ -364,7 +364,7 @@ def _own_tool_ready(state: MessageState, data: ToolReady, _assembly: Assembly) -
 
 def _own_message_end(state: MessageState, data: MessageEnd, _assembly: Assembly) -> Written:
     if data.message in state.muted:
-        slots = tuple(slot for slot in state.slots if slot.message != data.message)
+        slots = tuple(slot for slot in state.slots if slot.message != data.message or slot.of != "muted")
         return replace(state, slots=slots, muted=tuple(item for item in state.muted if item != data.message)), ()
     state, frames = close(state)
     word = None if data.finish_reason is None else WORDS.get(data.finish_reason, "end_turn")
@@ -420,10 +420,7 @@ _OWN: dict[type[Event], Callable[[MessageState, Any, Assembly], Written]] = {
 def _end(state: MessageState, data: End | Error) -> Written:
     if isinstance(data, Error) or data.outcome in _FAILURES:
         return replace(state, joint=None), (_failure(data),)
-    frames: Sequence[Frame] = ()
-    if state.unstopped >= 0:
-        frames = (stop_frame(state.unstopped),)
-        state = replace(state, unstopped=-1, slots=tuple(s for s in state.slots if s.index != state.unstopped))
+    state, frames = release(state)
     if state.stop is not None:
         return state, (*frames, _stop(state))
     state, begun = begin(state)
