@@ -92,7 +92,7 @@ SCENARIOS = (
     Scenario(
         "i", "Gateway: 200 answers at 50 tokens/s", measures.gateway, ("relay", "gateway", "litellm"),
         {"answers": 200, "tokens": 200, "tokens_per_s": 50, "litellm_answers": 10}, {"tokens": 100},
-        "cpu_us_per_token", "µs of CPU per token", ("answers", "p99_ms"), rounds=3,
+        "cpu_us_per_token", "µs of CPU per token", ("answers", "heads_s", "p99_ms"), rounds=3,
     ),
 )  # fmt: skip
 
