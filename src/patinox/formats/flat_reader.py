@@ -122,10 +122,14 @@ class FlatReader:
     def joined(self, shape: Any, event: str) -> Sequence[Any]:
         """The events of the frame, the first with its shape; a frame without meaning becomes an empty `Native`."""
         events = self.events or [Native(dialect=self.dialect)]
-        _put(events[0], "ext", {self.dialect: {"frame": shape, **({"event": event} if event else {})}})
+        _put(events[0], "ext", {self.dialect: self.note(shape) | ({"event": event} if event else {})})
         for item in events[:-1]:
             _put(item, "more", True)
         return events
+
+    def note(self, shape: Any) -> dict[str, Any]:
+        """What the first event says of its frame."""
+        return {"frame": shape}
 
     def unframed(self) -> list[Any]:
         """The events that had no frame of their own."""
