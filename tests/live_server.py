@@ -22,12 +22,13 @@ class _Told(uvicorn.Server):
 
 
 @asynccontextmanager
-async def live(app: Any) -> AsyncIterator[int]:
-    """Serves an ASGI application; gives the port."""
+async def live(app: Any, *, http: Any = "auto") -> AsyncIterator[int]:
+    """Serves an ASGI application; gives the port. `http` is uvicorn's protocol, by name or class."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, loop="none", lifespan="off", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
-    )
+        app, loop="none", lifespan="off", ws="none", http=http,
+        log_config=None, access_log=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
     server = _Told(config)
     running = asyncio.create_task(server._serve([listener]))
     try:
