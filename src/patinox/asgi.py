@@ -24,7 +24,7 @@ from patinox.errors import PatinoxError
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.manager.stream import parse_after
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
-from patinox.transports.http import HttpReader, Receive, check_connections
+from patinox.transports.http import HttpReader, Receive, address_of
 from patinox.transports.negotiation import negotiate
 from patinox.transports.streams_api import routes
 
@@ -73,7 +73,10 @@ class StreamResponse(Response):
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serves the stream."""
-        await self._answer(scope, receive, send)
+        try:
+            await self._answer(scope, receive, send)
+        except PatinoxError as error:  # before its first message or not at all
+            await error_reply(error)(scope, receive, send)
 
 
 async def sse_response(
@@ -103,7 +106,7 @@ async def _reader(
         _no_page(request.headers.get("accept")), format_name or query.get("format"), manager.formats,
         ids=query.get("ids") == "1", retry_ms=round(manager.config.sse.retry_interval_s * 1000),
     )  # fmt: skip
-    check_connections(manager)
+    manager.admission.check(None, address_of(request.scope))
     stream = await _attach_or_start(source, after)
     if answer.wire is None:
         return Reply(stream.snapshot())

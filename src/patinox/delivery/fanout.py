@@ -76,15 +76,15 @@ class Fanout:
             self._pass = self._deliver_all()
             self._loop.call_soon(self._run_pass)
 
-    def deliver(self, subscription: Subscription, sink: Sink) -> asyncio.Future[None]:
-        """Pushes everything after the subscription's cursor into `sink`; the future is done at the end.
+    def deliver(self, subscription: Subscription, sink: Sink, opening: bytes = b"") -> asyncio.Future[None]:
+        """Pushes `opening` and then everything after the subscription's cursor; the future is done at the end.
 
         The future raises what the sink raised when the connection broke, or TimeoutError at the write deadline.
         """
         subscription.sink = sink
         subscription.when_done = self._loop.create_future()
         self._subscriptions[subscription] = None
-        self._catch_up_later(subscription, None)
+        self._catch_up_later(subscription, None, opening)
         return subscription.when_done  # type: ignore[no-any-return]
 
     async def drop(self, subscription: Subscription) -> None:
@@ -216,12 +216,16 @@ class Fanout:
 
     # ── one subscription ──
 
-    def _catch_up_later(self, subscription: Subscription, pending: Awaitable[None] | None) -> None:
+    def _catch_up_later(
+        self, subscription: Subscription, pending: Awaitable[None] | None, opening: bytes = b""
+    ) -> None:
         subscription.view.parked.pop(subscription, None)
-        subscription.task = self._loop.create_task(self._catch_up(subscription, pending))
+        subscription.task = self._loop.create_task(self._catch_up(subscription, pending, opening))
 
-    async def _catch_up(self, subscription: Subscription, pending: Awaitable[None] | None) -> None:
+    async def _catch_up(self, subscription: Subscription, pending: Awaitable[None] | None, opening: bytes) -> None:
         try:
+            if opening:
+                await self._write(subscription, opening, final=False)
             if pending is not None:
                 await self._in_time(pending)
             while not subscription.said_end:

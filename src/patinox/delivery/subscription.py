@@ -7,6 +7,7 @@ ChunkSubscription  the chunks themselves, for code in the same process
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ class Subscription:
         "__weakref__",
         "_jump_to",
         "_jumped",
+        "_on_close",
         "_part",
         "attachment",
         "cursor",
@@ -84,10 +86,11 @@ class Subscription:
         told = {"outcome": self.attachment.outcome, "format": self.view.format.name, "wire": self.view.wire.name}
         return {**told, "cursor": self.cursor, "lag": self.lag, "gaps": len(self.gaps)}
 
-    def open(self) -> None:
-        """Counts in as a reader; from here on the view is kept current."""
+    def open(self, on_close: Callable[[], None] | None = None) -> None:
+        """Counts in as a reader; from here on the view is kept current. `on_close` is called once, by `close`."""
         if not self.is_open:
             self.is_open = True
+            self._on_close = on_close
             self.view.readers += 1
             self.feed.join(self)
 
@@ -99,6 +102,8 @@ class Subscription:
             if not self.view.readers:
                 self.view.rest()
             self.feed.leave(self)
+            if self._on_close is not None:
+                self._on_close()
 
     async def opening(self, *, fresh: bool) -> bytes:
         """What stands before the first record: position, gap and snapshot, or a foreign dialect's openers."""

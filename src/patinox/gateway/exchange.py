@@ -21,7 +21,7 @@ from patinox.gateway.client import UpstreamAnswer, UpstreamClient
 from patinox.gateway.upstreams import Upstream
 from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.sources import Source
-from patinox.transports.http import until_disconnect
+from patinox.transports.http import address_of, until_disconnect
 
 
 class CallFailed(PatinoxError):
@@ -57,13 +57,15 @@ class CallOptions(msgspec.Struct, frozen=True):
     stream_id: str | None = None
     on_abandon: str | None = None
     detached: bool = False
+    address: str = ""
 
     @classmethod
     def of(cls, request: Request) -> CallOptions:
         """From the `Patinox-Stream-Id` and `Patinox-On-Abandon` headers, and `?detached=true`."""
         detached = request.query_params.get("detached", "").lower() in ("1", "true")
         headers = request.headers
-        return cls(headers.get("patinox-stream-id"), headers.get("patinox-on-abandon"), detached)
+        address = address_of(request.scope)
+        return cls(headers.get("patinox-stream-id"), headers.get("patinox-on-abandon"), detached, address)
 
 
 class Exchange:
@@ -86,11 +88,14 @@ class Exchange:
         if known is not None and not _is_refusal(known):
             return known
         upstream.check()
+        self.manager.admission.check(None, options.address)
         if known is not None:
             await self._forget(known)
         metadata = {"model": model, "upstream": upstream.name}
         try:
-            stream = await self.manager.create(id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon)
+            stream = await self.manager.create(
+                id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address
+            )
         except StreamExists:  # somebody else's retry was a moment faster
             return self.manager.get(options.stream_id or "")
         answer = self._client.ask(upstream, path, body)

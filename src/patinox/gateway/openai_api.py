@@ -22,7 +22,7 @@ from patinox.gateway.upstreams import Upstream, Upstreams
 from patinox.manager import ActiveStream, StreamManager
 from patinox.transports.bodies import json_object
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
-from patinox.transports.http import HttpReader, check_connections
+from patinox.transports.http import HttpReader
 
 __all__ = ["OpenAIApi", "routes"]
 
@@ -54,7 +54,6 @@ class OpenAIApi:
             raise InputError("model is a string")
         upstream, name = self._upstreams.resolve(model)
         options = CallOptions.of(request)
-        check_connections(self._manager)
         stream = await self._exchange.begin(
             options, upstream, "/chat/completions", _request(body, name, options), model=name
         )

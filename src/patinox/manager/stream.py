@@ -62,6 +62,7 @@ class ActiveStream:
         self._config = config = manager.config
         self._store = manager.store
         self._clock = clock
+        self.on_end: Callable[[], None] = lambda: None
         self._cancel_producer: Callable[[], None] | None = None
         self._abandon_timer: asyncio.TimerHandle | None = None
         self._writes = 0
@@ -233,6 +234,7 @@ class ActiveStream:
         chunk = self._append(record, payload, final=True)
         self.ended_s = chunk.timestamp
         self._stop_abandon_timer()
+        self.on_end()
         if self._cancel_producer is not None:
             self._cancel_producer()
         return chunk

@@ -12,6 +12,7 @@ import secrets
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +28,6 @@ from patinox.delivery.feed import Feed
 from patinox.delivery.subscription import ChunkSubscription
 from patinox.errors import (
     InputError,
-    LimitExceeded,
     ShuttingDown,
     StreamExists,
     StreamGone,
@@ -36,6 +36,7 @@ from patinox.errors import (
 )
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.registry import builtin
+from patinox.manager.admission import Admission
 from patinox.manager.relay import Relay, pump
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream, StreamOptions
@@ -71,6 +72,7 @@ class StreamManager:
         self.formats = dict(formats) if formats is not None else builtin()
         self.store = store if store is not None else MemoryStore()
         self.counters = DeliveryCounters()
+        self.admission = Admission(self.config)
         self._clock = clock
         self._streams: dict[str, ActiveStream] = {}
         self._by_epoch: dict[str, ActiveStream] = {}
@@ -117,20 +119,20 @@ class StreamManager:
         ttl_s: float | None = None,
         retain: Retain | str | None = None,
         on_abandon: OnAbandon | str | None = None,
+        producer: str | None = None,
     ) -> ActiveStream:
         """A new, open stream. Without an `id` it gets one with 131 random bits.
 
+        `producer` is on whose account it runs (over HTTP, the client's address), for `max_streams_per_producer`.
         Raises `StreamExists`, `LimitExceeded` at `max_streams`, `InputError` for an id or metadata that won't do.
         """
         self._start()
         stream_id = self._new_id(id)
-        if len(self._streams) >= self.config.max_streams:
-            refusal = LimitExceeded(f"max_streams is {self.config.max_streams}; delete some, or wait for their ttl")
-            refusal.http_status = 503
-            raise refusal
         options = self._options(ttl_s, retain, on_abandon)
         head = StreamHead(stream_id, _random(12), self._clock(), _plain(metadata))
+        self.admission.begin_stream(len(self._streams), producer)
         stream = ActiveStream(head, options, self, clock=self._clock, on_growth=self._grown)
+        stream.on_end = partial(self.admission.end_stream, producer)
         self._streams[stream_id] = self._by_epoch[head.epoch] = stream
         return stream
 

@@ -57,6 +57,6 @@ class Endpoint:
         """Serves one request."""
         try:
             answer = await self._handler(Request(scope, receive))
-        except PatinoxError as error:
-            answer = self._reply(error)
-        await answer(scope, receive, send)
+            await answer(scope, receive, send)
+        except PatinoxError as error:  # an answer raises it before its first message or not at all
+            await self._reply(error)(scope, receive, send)

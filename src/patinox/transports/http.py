@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, AttachOutcome
@@ -17,7 +18,6 @@ from patinox.core.chunks import EventId
 from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.wire import Wire
-from patinox.errors import LimitExceeded
 from patinox.formats.base import Format
 from patinox.manager import ActiveStream, StreamManager
 
@@ -28,15 +28,6 @@ Headers = list[tuple[bytes, bytes]]
 
 CONNECTION = "patinox.connection"
 """The ASGI extension by which our own server offers its connection (`server/connection.py`)."""
-
-
-def check_connections(manager: StreamManager) -> None:
-    """Raises `LimitExceeded` (503) when all connections are taken; to be asked before anything is sent."""
-    limit = manager.config.sse.max_connections
-    if len(manager.fanout) >= limit:
-        refusal = LimitExceeded(f"all {limit} connections are taken; try again soon", retry_after_s=5)
-        refusal.http_status = 503
-        raise refusal
 
 
 class Connection(Protocol):
@@ -64,12 +55,14 @@ class Handover:
 
     __slots__ = ("_connection", "_manager", "_subscription")
 
-    def __init__(self, manager: StreamManager, subscription: Subscription, connection: Connection, sink: Sink) -> None:
+    def __init__(
+        self, manager: StreamManager, subscription: Subscription, connection: Connection, sink: Sink, opening: bytes
+    ) -> None:
         self._manager = manager
         self._subscription = subscription
         self._connection = connection
         connection.hand_over(self._lost)
-        manager.fanout.deliver(subscription, sink).add_done_callback(self._done)
+        manager.fanout.deliver(subscription, sink, opening).add_done_callback(self._done)
 
     def _lost(self) -> None:
         self._manager.fanout.drop_nowait(self._subscription)
@@ -103,7 +96,10 @@ class HttpReader:
         self._headers = headers
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serves the response until its end, or until the client has gone."""
+        """Serves the response until its end, or until the client has gone.
+
+        Raises `LimitExceeded`, before anything is sent, where no more readers are let in.
+        """
         feed = self._stream.feed
         attachment = feed.attach(self._after, snapshots=self._wire.controls)
         headers = self._response_headers(attachment)
@@ -115,8 +111,10 @@ class HttpReader:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
+        address = address_of(scope)
+        self._manager.admission.enter(feed, address)
         subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
-        subscription.open()
+        subscription.open(partial(self._manager.admission.leave, address))
         connection = scope.get("extensions", {}).get(CONNECTION)
         if connection is not None and await self._hand_over(connection, subscription, headers, send):
             return
@@ -153,17 +151,16 @@ class HttpReader:
 
         False where the connection can't take it (HTTP/1.0, a body that is not chunked): then nothing was sent.
         """
-        opening = await subscription.opening(fresh=self._fresh)
         sink = connection.direct_sink()
         if sink is None:
             return False
         try:
+            opening = await subscription.opening(fresh=self._fresh)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            sink.push(sink.pack(opening, final=False))
         except BaseException:
             subscription.close()
             raise
-        Handover(self._manager, subscription, connection, sink)
+        Handover(self._manager, subscription, connection, sink, opening)
         return True
 
     def _response_headers(self, attachment: Attachment) -> Headers:
@@ -179,6 +176,12 @@ class HttpReader:
             own.append(("patinox-gap", f"{attachment.gap.first}-{attachment.gap.last}"))
         pairs = (*own, *self._format.headers, *self._headers)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
+
+
+def address_of(scope: Message) -> str:
+    """The client's network address; empty where the server does not know it."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def until_disconnect(receive: Receive) -> None:

@@ -18,7 +18,7 @@ from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.stream import parse_after
 from patinox.transports.bodies import chunks, json_object
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
-from patinox.transports.http import HttpReader, check_connections
+from patinox.transports.http import HttpReader, address_of
 from patinox.transports.negotiation import negotiate
 
 _MAX_COMMAND_BYTES = 256 * 1024
@@ -53,7 +53,7 @@ class StreamsApi:
         _refuse_unknown(body, allowed)
         stream = await self._manager.create(
             id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
-            retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"),
+            retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), producer=address_of(request.scope),
         )  # fmt: skip
         location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
         return Reply(stream.describe(), 201, {"location": location})
@@ -86,7 +86,6 @@ class StreamsApi:
         last_event_id = request.headers.get("last-event-id")
         after = parse_after(last_event_id or query.get("after"))
         fresh = last_event_id is None and query.get("openers", "true").lower() not in ("0", "false")
-        check_connections(manager)
         return HttpReader(manager, stream, answer.format, answer.wire, after, fresh=fresh)
 
     async def append(self, request: Request) -> Asgi:
