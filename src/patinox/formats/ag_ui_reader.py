@@ -117,6 +117,8 @@ class AGUIReader(PartsReader):
             self._interrupts(frame["outcome"].get("interrupts"))
         if result is not None and not (said in REASONS and len(result) == 1):
             frame["result"] = self.add(Metadata(name="result", value=result))
+        if said in REASONS and self._messages == 0:
+            self._enter(None)  # an answer without a word, as a refusal is
         self.end_message(reason, word(said))
         cancelled = kind == "cancelled"
         outcome = Outcome.CANCELLED if cancelled else Outcome.INCOMPLETE if reason == "length" else Outcome.COMPLETE

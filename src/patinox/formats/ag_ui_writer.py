@@ -60,7 +60,7 @@ from patinox.formats.ag_ui_frames import (
 )
 from patinox.formats.ag_ui_parts import DIALECT, THINKING
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatWriter, OpenBlock, encode, merge_usage, place, replace
+from patinox.formats.flat import FlatWriter, OpenBlock, encode, free_name, merge_usage, place, replace
 from patinox.incremental.assembler import Assembly
 
 
@@ -217,19 +217,21 @@ class AGUIWriter(FlatWriter[AGUIState]):
         return replace(state, live=None, blocks=blocks, spans=spans, plains=()), closer(live.of, live.id)
 
     def _block_start(self, state: AGUIState, data: BlockStart, _assembly: Assembly) -> Written:
+        key = place(data.message, data.block)
+        if key in state.blocks and state.blocks[key].of in CALLS:
+            return state, ()  # begun twice
         if data.of not in CALLS or self._is_muted(state, data.message):
-            return remember(state, data, ""), ()
+            state, closing = self._hush(state) if state.live is not None and state.live.key == key else (state, ())
+            return remember(state, data, ""), closing
         state, closing = self._hush(state)
         parent = state.parents.get(str(data.message))
         if parent is None:
             parent = f"msg-{state.id}-{state.parts}"
             parents = {**state.parents, str(data.message): parent}
             state = replace(state, parts=state.parts + 1, parents=parents)
-        name = data.call_id or f"call_{data.message}_{data.block}"
-        if any(block.id == name for block in state.blocks.values()):
-            name = f"{name}_{data.block}"  # two calls under way may not have one id
+        name = free_name(state, data)
         state = remember(state, data, name)
-        return state, (*closing, opener(state.blocks[place(data.message, data.block)], parent=parent))
+        return state, (*closing, opener(state.blocks[key], parent=parent))
 
     def _block_delta(self, state: AGUIState, data: BlockDelta, _assembly: Assembly) -> Written:
         key = place(data.message, data.block)

@@ -144,7 +144,8 @@ class PartsReader(FlatSseReader):
 
     def input_start(self, frame: dict[str, Any]) -> Any:
         """`tool-input-start`."""
-        if need(frame, "toolCallId") in self.calls:
+        known = self.calls.get(need(frame, "toolCallId"))
+        if known is not None and known.shape is not None:
             raise Unfit(f"the call {frame['toolCallId']!r} began twice")
         need(frame, "toolName")
         fresh = self.begin()

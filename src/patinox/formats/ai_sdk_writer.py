@@ -57,7 +57,7 @@ from patinox.formats.ai_sdk_frames import (
 )
 from patinox.formats.ai_sdk_parts import DIALECT
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatWriter, OpenBlock, encode, merge_usage, place, replace
+from patinox.formats.flat import FlatWriter, OpenBlock, encode, free_name, merge_usage, place, replace
 from patinox.incremental.assembler import Assembly
 
 
@@ -179,7 +179,12 @@ class AISDKWriter(FlatWriter[AISDKState]):
     # blocks
 
     def _block_start(self, state: AISDKState, data: BlockStart, _assembly: Assembly) -> Written:
-        state, bare = self._close_bare(state)
+        key = place(data.message, data.block)
+        if key in state.blocks and state.blocks[key].of in CALLS:
+            return state, ()  # begun twice
+        state, bare = self._close_one(state, place(0, None))
+        state, twice = self._close_one(state, key)
+        bare = (*bare, *twice)
         if data.message in state.muted:
             return remember(state, data, ""), bare
         if data.of not in SPOKEN and data.of not in CALLS:
@@ -187,16 +192,17 @@ class AISDKWriter(FlatWriter[AISDKState]):
         state, frames = self._content(state)
         name = f"{data.message}-{data.block}"
         if data.of in CALLS:
-            name = data.call_id or f"call_{data.message}_{data.block}"
+            name = free_name(state, data)
         state = remember(state, data, name)
-        return state, (*bare, *frames, opener(state.blocks[place(data.message, data.block)]))
+        return state, (*bare, *frames, opener(state.blocks[key]))
 
-    def _close_bare(self, state: AISDKState) -> Written:
-        """Ends the text that came without a block."""
-        block = state.blocks.get(place(0, None))
+    def _close_one(self, state: AISDKState, key: str) -> Written:
+        """Ends a part, if it is open: text that came without a block, or a block that begins again."""
+        block = state.blocks.get(key)
         if block is None:
             return state, ()
-        return self.forget(state, place(0, None)), (say("text-end", id=block.id),)
+        ending = (say(f"{SPOKEN[block.of]}-end", id=block.id),) if block.id and block.of in SPOKEN else ()
+        return self.forget(state, key), ending
 
     def _block_delta(self, state: AISDKState, data: BlockDelta, _assembly: Assembly) -> Written:
         key = place(data.message, data.block)

@@ -17,6 +17,7 @@ import msgspec
 from patinox.core.chunks import End, Error, StreamChunk, Text
 from patinox.core.events import (
     BlockDelta,
+    BlockStart,
     Event,
     Metadata,
     Native,
@@ -127,6 +128,15 @@ def place(message: int, block: int | None) -> str:
     return f"{message}.{block}"
 
 
+def free_name(state: FlatState, start: BlockStart) -> str:
+    """A call's id, or one made of its place; another if a call under way has it already."""
+    name = start.call_id or f"call_{start.message}_{start.block}"
+    taken = {block.id for block in state.blocks.values()}
+    while name in taken:
+        name += f"_{start.block}"
+    return name
+
+
 def merge_usage(before: dict[str, Any], data: Any) -> dict[str, Any]:
     """Counts so far with those of a `usage` event: deltas are added, all others replace. Unknown ones stay absent."""
     counts = {field: value for field in USAGE_COUNTS if (value := getattr(data, field)) is not None}
@@ -221,6 +231,8 @@ class FlatWriter(Generic[S]):
         """Adds an event to the frame it came in, and writes the frame when it is whole."""
         joint = state.joint or _joint((data.ext or {}).get(self.dialect))
         shape = joint.shape if isinstance(joint.shape, dict) else None
+        if joint.raw and type(data) is not Native:
+            joint = replace(joint, raw=False)  # only what was never JSON is written as it is
         if shape is None and not joint.raw and type(data) is BlockDelta and not data.more:
             return self.own(state, data, assembly)  # an `ext` that says nothing of the frame
         state = self.track(state, data, shape)
