@@ -8,6 +8,7 @@ from patinox.formats.ag_ui import AG_UI
 from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
+from patinox.formats.gemini import GEMINI
 from patinox.formats.ollama import OLLAMA
 from patinox.formats.openai_chat import OPENAI_CHAT
 from patinox.formats.openai_responses import OPENAI_RESPONSES
@@ -17,5 +18,5 @@ from patinox.formats.text import TEXT
 
 def builtin() -> dict[str, Format[Any]]:
     """A new mapping of all of them; yours to add to."""
-    formats = (PATINOX, NDJSON, TEXT, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, AI_SDK, AG_UI, OLLAMA)
+    formats = (PATINOX, NDJSON, TEXT, OPENAI_CHAT, OPENAI_RESPONSES, ANTHROPIC, GEMINI, AI_SDK, AG_UI, OLLAMA)
     return {format_.name: format_ for format_ in formats}
