@@ -49,7 +49,7 @@ LOSSES: Mapping[str, str] = {
     "block.start:source": "sources are told as annotations of a text only",
     "block.start:compaction": "compaction is opaque, and each provider's own",
     "block.start:custom": "a custom block is carried if it is a tool call, with a name and a call id",
-    "block.start:server_tool_call": "a server tool of another provider is told as an MCP call, at its end",
+    "block.start:server_tool_call": "a server tool of another provider is told as an MCP call, when it has its result",
     "block.start:tool_result": "carried as the output of the server tool it belongs to, else not at all",
     "block.start:code": "code is told at its end, as a call of the code interpreter",
     "block.start:image": "carried if its bytes are known; an address alone is not",

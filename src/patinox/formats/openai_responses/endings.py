@@ -97,7 +97,7 @@ def _failed(core: Core, data: End | Error, outcome: Outcome, assembly: Assembly)
 
 def _last(core: Core, status: str, assembly: Assembly, usage: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     response = {
-        **core.response,
+        **(core.response or own.fresh_response(core)),
         "status": status,
         "model": core.response.get("model") or core.model,
         "output": output(core, assembly),

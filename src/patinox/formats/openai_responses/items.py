@@ -94,7 +94,7 @@ class ItemsReader:
         """Begins a block."""
         part = self.parts[place] = Part(self._blocks, of, op, name, call_id)
         self._blocks += 1
-        self.calls = self.calls or of in ("tool_call", "custom")
+        self.calls = self.calls or of == "tool_call" or (of == "custom" and call_id is not None)
         self.events.append(
             BlockStart(
                 message=self.message,
@@ -198,8 +198,8 @@ class ItemsReader:
             return item
         return {**item, key: self.grow(part, text)}
 
-    def finish_item(self, index: int, item: dict[str, Any]) -> Any:
-        """An item is whole: its shape, now and for the response object."""
+    def finish_item(self, index: int, item: dict[str, Any], *, whole: bool = True) -> Any:
+        """An item is over: its shape, now and for the response object. `whole`: no call in it was cut off."""
         known = self.finished.get(index)
         if known is not None and known[0] == item:
             return known[1]
@@ -209,7 +209,7 @@ class ItemsReader:
         elif type_ == "reasoning":
             shape = self._encrypted(index, self._listed(index, self._listed(index, item, "summary"), "content"), item)
         else:
-            shape = self._whole_item(index, item, str(type_))
+            shape = self._whole_item(index, item, str(type_), whole=whole)
         self.finished.setdefault(index, (item, shape))
         return shape
 
@@ -247,7 +247,7 @@ class ItemsReader:
             )
         return part
 
-    def _whole_item(self, index: int, item: dict[str, Any], type_: str) -> Any:
+    def _whole_item(self, index: int, item: dict[str, Any], type_: str, *, whole: bool) -> Any:
         part, message = self._item_part(index, item), self.message
         taken: dict[str, Any] = {}
         key = ITEM_TEXTS.get(type_, ("", ""))[0]
@@ -258,9 +258,10 @@ class ItemsReader:
         if part.of == "image" and (data := _bytes(item.get("result"))):
             self._delta(part, "bytes.append", data=data)
             taken["result"] = hole("image", message, part.block)
-        if part.of in ("tool_call", "custom"):
+        if type_ in ("function_call", "custom_tool_call"):
             self.end(part)
-            self._ready(part, item)
+            if whole and item.get("status") != "incomplete":
+                self._ready(part)
             return {**item, **taken}
         self.attach(part, "opaque.set", {name: value for name, value in item.items() if name not in taken})
         self.end(part)
@@ -268,19 +269,18 @@ class ItemsReader:
         value = hole("value", message, part.block)
         return hole("with", value, taken) if taken else value
 
-    def _ready(self, part: Part, item: dict[str, Any]) -> None:
-        if item.get("status") not in ("incomplete", "in_progress"):
-            arguments, invalid = (part.text, None) if part.of == "custom" else _parsed(part.text)
-            self.events.append(
-                ToolReady(
-                    message=self.message,
-                    block=part.block,
-                    call_id=part.call_id,
-                    name=part.name,
-                    arguments=arguments,
-                    invalid_raw=invalid,
-                )
+    def _ready(self, part: Part) -> None:
+        arguments, invalid = (part.text, None) if part.of == "custom" else _parsed(part.text)
+        self.events.append(
+            ToolReady(
+                message=self.message,
+                block=part.block,
+                call_id=part.call_id,
+                name=part.name,
+                arguments=arguments,
+                invalid_raw=invalid,
             )
+        )
 
     def _consequences(self, part: Part, item: dict[str, Any], type_: str) -> None:
         place: dict[str, Any] = {"message": self.message, "block": part.block, "call_id": part.call_id}

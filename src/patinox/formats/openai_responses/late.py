@@ -1,7 +1,7 @@
 """What is written at its end only: what a provider ran itself, and whole things such as images.
 
 A block whose value is an item of this dialect becomes that item again. Any other server tool becomes an MCP call,
-written when its result has come, or without one at the end of its message.
+written when its result has come, or without one at the end of the run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Item = tuple[dict[str, Any], dict[str, Any]]
 
 
 def end(core: Core, key: str, assembly: Assembly, *, last: bool = False) -> Bodies:
-    """The block is over; `last`: nothing more will come of its message."""
+    """The block is over; `last`: nothing more will come."""
     slot = core.slots[key]
     block = assembly.block(slot.message, slot.block)
     item = None if block is None else _item(slot, block)
@@ -57,7 +57,8 @@ def _item(slot: Slot, block: AssembledBlock) -> Item | None:
         key = ITEM_TEXTS.get(type_, ("", ""))[0]
         texts = {key: hole("text", *place)} if key and key not in value else {}
         texts |= {"result": hole("image", *place)} if block.data else {}
-        shell = {"id": value.get("id"), "type": type_, "status": "in_progress"}
+        known = {key: value[key] for key in ("id", "type", "call_id") if key in value}
+        shell = {"id": None, "status": "in_progress", **known}
         return shell, hole("with", hole("value", *place), texts)
     if slot.of == "code":
         return _made("code_interpreter_call", code=hole("text", *place), container_id="", outputs=None)

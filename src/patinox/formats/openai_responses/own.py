@@ -60,7 +60,14 @@ def begin(core: Core) -> Bodies:
     """The response begins."""
     if core.begun:
         return core, []
-    response = {
+    response = fresh_response(core)
+    core = replace(core, begun=True, response=response)
+    return core, [{"type": f"response.{word}", "response": response} for word in ("created", "in_progress")]
+
+
+def fresh_response(core: Core) -> dict[str, Any]:
+    """The response object of our own, before anything was said."""
+    return {
         "id": f"resp_{core.id}",
         "object": "response",
         "created_at": core.created,
@@ -78,8 +85,6 @@ def begin(core: Core) -> Bodies:
         "top_p": None,
         "usage": None,
     }
-    core = replace(core, begun=True, response=response)
-    return core, [{"type": f"response.{word}", "response": response} for word in ("created", "in_progress")]
 
 
 def _run_start(core: Core, data: RunStart, _assembly: Assembly) -> Bodies:
@@ -330,7 +335,7 @@ def close(core: Core, assembly: Assembly, *, whole: bool, message: int | None = 
     for key, slot in list(core.slots.items()):
         if key not in core.slots or (message is not None and slot.message != message):
             continue
-        core, more = _close_slot(core, key, slot, assembly, status)
+        core, more = _close_slot(core, key, slot, assembly, status, last=message is None)
         bodies += more
     for index in [] if message is not None else list(core.opened):
         core, more = finish(core, int(index), status)
@@ -338,9 +343,9 @@ def close(core: Core, assembly: Assembly, *, whole: bool, message: int | None = 
     return core, bodies
 
 
-def _close_slot(core: Core, key: str, slot: Slot, assembly: Assembly, status: str) -> Bodies:
+def _close_slot(core: Core, key: str, slot: Slot, assembly: Assembly, status: str, *, last: bool) -> Bodies:
     if slot.index < 0:
-        return late.end(core, key, assembly, last=True)
+        return late.end(core, key, assembly, last=last)
     if str(slot.index) not in core.opened:  # theirs, and it never began
         return replace(core, slots={known: other for known, other in core.slots.items() if known != key}), []
     if slot.own and slot.of == "tool_call":

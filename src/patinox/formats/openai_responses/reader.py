@@ -137,7 +137,7 @@ class OpenAIResponsesReader:
         events: list[Event] = self._items.events
         if shape is None and not events:
             return _joined([Native(dialect=DIALECT, event=kind, value=frame)], ext)
-        ext["frame"] = hole("literal", frame) if literal else shape
+        ext["frame"] = hole("literal", frame) if literal else frame if shape is None else shape
         return _joined(events or [Native(dialect=DIALECT, event=kind)], ext)
 
     def _numbering(self, frame: dict[str, Any]) -> dict[str, Any]:
@@ -309,7 +309,7 @@ class OpenAIResponsesReader:
         self._begin(response)
         changes, gone = self._changes(response)
         if isinstance(output := changes.get("output"), list):
-            changes["output"] = [self._output(index, item) for index, item in enumerate(output)]
+            changes["output"] = [self._output(index, item, frame["type"]) for index, item in enumerate(output)]
         self._items.end_all()
         if isinstance(usage := response.get("usage"), dict):
             self._items.events.append(read_usage(usage))
@@ -318,7 +318,7 @@ class OpenAIResponsesReader:
         self._end(frame["type"], response)
         return {**frame, "response": hole("response", changes, gone)}
 
-    def _output(self, position: int, item: Any) -> Any:
+    def _output(self, position: int, item: Any, kind: str) -> Any:
         if not isinstance(item, dict):
             return item
         finished = self._items.finished
@@ -327,7 +327,7 @@ class OpenAIResponsesReader:
         for index, (known, _) in finished.items():
             if known == item:
                 return hole("item", index)
-        return self._items.finish_item(position, item)
+        return self._items.finish_item(position, item, whole=kind == "response.completed")
 
     def _end(self, kind: str, response: dict[str, Any]) -> None:
         if kind == "response.failed":

@@ -30,9 +30,8 @@ def assemble_response(assembly: Assembly, head: StreamHead) -> dict[str, Any]:
     for block in assembly.blocks.values():
         core = _block(core, block, assembly)
     for number, message in assembly.messages.items():
-        if message.finish_reason is not None:
-            reason: Any = message.finish_reason
-            core = _told(core, MessageEnd(message=number, choice=message.choice, finish_reason=reason), assembly)
+        reason: Any = message.finish_reason
+        core = _told(core, MessageEnd(message=number, choice=message.choice, finish_reason=reason), assembly)
     core, _ = own.close(core, assembly, whole=core.reason != "length")
     response: dict[str, Any] = endings.finished(core, assembly, assembly.usage or {})["response"]
     return response

@@ -83,9 +83,9 @@ class OpenAIResponsesWriter:
         All carry the number of the last frame before them, so that `starting_after` is right at any of them.
         """
         core = state.core
-        if not core.response:
+        if not core.begun:
             return ()
-        response = {**core.response, "output": [], "status": "in_progress"}
+        response = {**(core.response or own.fresh_response(core)), "output": [], "status": "in_progress"}
         bodies = [{"type": "response.created", "response": response}]
         bodies += [frame for frames in core.opened.values() for frame in frames]
         number = max(state.sequence - 1, 0)
@@ -232,11 +232,12 @@ def _gather(joint: Joint, core: Core, data: Event) -> tuple[Joint, Core]:
 
 
 def _payload(data: BlockDelta) -> Any:
+    """What a frame's holes ask for by number; whole values are asked of the assembly."""
     if data.op in ("text.append", "json.append"):
         return data.text
     if data.op == "logprobs.add" and isinstance(data.value, dict):
         return data.value.get("content")
-    return data.value
+    return data.value if data.op == "annotation.add" else None
 
 
 def _whole(state: ResponsesState, joint: Joint, assembly: Assembly) -> Written:
@@ -267,6 +268,7 @@ def _frame(state: ResponsesState, joint: Joint, assembly: Assembly) -> Written:
         event = ext.get("event", "")
         return state, ((Frame(text.encode(), event if event.isprintable() else ""),) if text else ())
     sequence, core = _changed(state, ext)
+    core = core if core.begun else replace(core, begun=True)
     shape = ext.get("frame")
     if shape is None:
         shape = joint.value
