@@ -39,9 +39,7 @@ def expect_whole(page: Page, script: ScriptedUpstream) -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_an_answer_comes_to_its_end(
-    page: Page, playground_url: str, script: ScriptedUpstream, transport: str
-) -> None:
+def test_an_answer_comes_to_its_end(page: Page, playground_url: str, script: ScriptedUpstream, transport: str) -> None:
     script.words = WORDS
     ask(page, f"{playground_url}/?transport={transport}")
     expect_whole(page, script)
@@ -50,9 +48,7 @@ def test_an_answer_comes_to_its_end(
     expect(page.locator("#outcome")).to_contain_text(f"{len(WORDS)} tokens out")
 
 
-def test_control_enter_sends_the_prompt_once(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_control_enter_sends_the_prompt_once(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     script.words = WORDS
     page.goto(playground_url)
     page.fill("#prompt", "Count.")
@@ -92,9 +88,7 @@ def test_a_dropped_connection_resumes_after_the_last_event(
     expect_whole(page, script)
 
 
-def test_a_device_that_was_offline_catches_up(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_a_device_that_was_offline_catches_up(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     so_far = hold(script)
     ask(page, playground_url)
     expect(page.locator("#answer")).to_have_text(so_far)
@@ -105,9 +99,7 @@ def test_a_device_that_was_offline_catches_up(
     expect_whole(page, script)
 
 
-def test_a_second_tab_sees_the_same_answer_live(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_a_second_tab_sees_the_same_answer_live(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     so_far = hold(script)
     ask(page, playground_url)
     expect(page.locator("#answer")).to_have_text(so_far)
@@ -155,13 +147,13 @@ def test_stop_stops_the_model_for_everybody(
     assert script.hung_up.wait(timeout=10)
 
 
-def test_a_model_that_breaks_off_is_shown_as_failed(
+def test_a_model_that_breaks_off_is_shown_as_interrupted(
     page: Page, playground_url: str, script: ScriptedUpstream
 ) -> None:
     script.words, script.breaks = WORDS, True
     ask(page, playground_url)
-    expect(page.locator("#state")).to_have_text("failed")
-    expect(page.locator("#notice")).to_be_visible()
+    expect(page.locator("#state")).to_have_text("interrupted")
+    expect(page.locator("#outcome")).to_contain_text("Interrupted: the answer broke off.")
     assert text(page) == script.text
 
 
@@ -178,9 +170,7 @@ def test_an_unknown_stream_is_said_to_be_unknown(page: Page, playground_url: str
     expect(page.locator("#notice")).to_contain_text("doesn't know this stream")
 
 
-def test_a_deleted_stream_is_said_to_be_deleted(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_a_deleted_stream_is_said_to_be_deleted(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     script.words = WORDS
     ask(page, playground_url)
     expect_whole(page, script)
@@ -190,9 +180,7 @@ def test_a_deleted_stream_is_said_to_be_deleted(
     expect(page.locator("#state")).to_have_text("deleted")
 
 
-def test_a_prompt_waits_for_a_model_that_is_starting(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_a_prompt_waits_for_a_model_that_is_starting(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     script.words = WORDS
     refusals = iter([True, True])
 
@@ -220,9 +208,7 @@ def test_a_server_that_starts_says_so_and_then_is_ready(page: Page, playground_u
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_the_page_asks_nobody_but_its_server(
-    page: Page, playground_url: str, script: ScriptedUpstream
-) -> None:
+def test_the_page_asks_nobody_but_its_server(page: Page, playground_url: str, script: ScriptedUpstream) -> None:
     script.words = WORDS
     asked: set[str] = set()
     page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
@@ -262,9 +248,7 @@ def test_the_parser_gives_the_same_events_for_every_cut(page: Page, playground_u
 
 
 @pytest.mark.parametrize("width_px", [320, 390, 768, 1280])
-def test_nothing_sticks_out_sideways(
-    page: Page, playground_url: str, script: ScriptedUpstream, width_px: int
-) -> None:
+def test_nothing_sticks_out_sideways(page: Page, playground_url: str, script: ScriptedUpstream, width_px: int) -> None:
     script.words = ["unbroken" * 40, " and done."]
     page.set_viewport_size({"width": width_px, "height": 800})
     ask(page, playground_url)

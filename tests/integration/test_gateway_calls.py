@@ -206,6 +206,26 @@ async def test_a_name_before_the_model_chooses_the_upstream(upstream: ScriptedUp
     assert upstream.asked == []
 
 
+@pytest.mark.parametrize("named", [{}, {"model": "default"}, {"model": "fake"}, {"model": "fake/"}])
+async def test_a_call_that_names_no_model_leaves_the_choice_to_the_upstream(
+    upstream: ScriptedUpstream, server: Serving, http: aiohttp.ClientSession, named: Any
+) -> None:
+    async with http.post(server.calls, json={"messages": ASK["messages"], **named}) as answer:
+        assert answer.status == 200
+    assert "model" not in upstream.asked[0].body
+
+
+async def test_a_call_that_names_no_model_gets_the_first_that_is_configured(
+    upstream: ScriptedUpstream, http: aiohttp.ClientSession
+) -> None:
+    async with (
+        serving({"fake": upstream.url}, gateway__upstreams__fake__models=["a", "b"]) as server,
+        http.post(server.calls, json={"messages": ASK["messages"]}) as answer,
+    ):
+        assert answer.status == 200
+    assert upstream.asked[0].body["model"] == "a"
+
+
 async def test_an_answer_ends_at_done_though_the_connection_stays_open(
     upstream: ScriptedUpstream, client: openai.AsyncOpenAI
 ) -> None:

@@ -91,7 +91,7 @@ class Exchange:
         self.manager.admission.check(None, options.address)
         if known is not None:
             await self._forget(known)
-        metadata = {"model": model, "upstream": upstream.name}
+        metadata = {**({"model": model} if model else {}), "upstream": upstream.name}
         try:
             stream = await self.manager.create(
                 id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address

@@ -99,6 +99,8 @@ class OpenAIApi:
 
 def _request(body: dict[str, Any], model: str, options: CallOptions) -> dict[str, Any]:
     asked = {**body, "model": model, "stream": True}
+    if not model:
+        del asked["model"]
     if not body.get("stream") or options.detached:  # nobody reads the frames themselves: let the usage be known
         given = body.get("stream_options")
         asked["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}

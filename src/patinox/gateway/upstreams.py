@@ -135,7 +135,7 @@ class Upstreams:
         return self._default
 
     def resolve(self, model: str | None) -> tuple[Upstream, str]:
-        """The upstream that a model's name means, and the name it knows the model by.
+        """The upstream that a model's name means, and the name it knows the model by: empty, to leave it the choice.
 
         Raises `UnknownModel` (404, with what there is) or `NoUpstream`.
         """
@@ -145,9 +145,7 @@ class Upstreams:
         if upstream is None:
             raise NoUpstream(self._advice())
         if not wanted or wanted == "default":
-            if not upstream.models:
-                raise InputError(f'say which model of {upstream.name!r} to ask: "model": "{upstream.name}/…"')
-            wanted = upstream.models[0]
+            wanted = upstream.models[0] if upstream.models else ""
         if upstream.models and wanted not in upstream.models:
             raise UnknownModel(model, self._offered())
         return upstream, wanted

@@ -63,7 +63,7 @@ function wire(playground) {
   const send = () => {
     const text = page.prompt.value.trim();
     if (!text || page.send.disabled) return;
-    playground.ask(text, page.modelPick.hidden ? null : page.model.value);
+    playground.ask(text, page.model.value || null);
   };
   page.ask.addEventListener("submit", (event) => {
     event.preventDefault();

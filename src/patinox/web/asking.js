@@ -1,7 +1,7 @@
 // Getting a prompt heard by a server that may be starting or out of reach, without asking the model twice.
 
 import * as api from "./api.js";
-import { clearNotice, notice, setState } from "./page.js";
+import { clearNotice, notice, sentence, setState } from "./page.js";
 import { pause } from "./timing.js";
 
 const READY_POLL_MS = 1000;
@@ -31,7 +31,7 @@ export async function askUntilHeard(prompt, model, meter, signal) {
 async function waitToAsk(error, attempt, signal) {
   if (error.status) {
     setState("starting");
-    notice(`${error.message} Your prompt goes out as soon as the server is ready.`, "wait");
+    notice(`${sentence(error.message)} Your prompt goes out as soon as the server is ready.`, "wait");
   } else {
     setState("sending");
     notice("The server can't be reached. Trying again; the model is asked only once.", "wait");

@@ -24,6 +24,12 @@ export function tell(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A server's message as a sentence of the page's. */
+export function sentence(text) {
+  const whole = text.trim();
+  return whole.charAt(0).toUpperCase() + whole.slice(1) + (/[.!?…]$/.test(whole) ? "" : ".");
+}
+
 export function setState(state) {
   tell(page.state, state);
   page.state.dataset.state = state;
@@ -33,7 +39,7 @@ export function setState(state) {
 
 /** `tone` is "wait" or "error"; `retry` shows the button that tries at once. */
 export function notice(text, tone = "error", retry = false) {
-  tell(page.noticeText, text);
+  tell(page.noticeText, sentence(text));
   page.notice.dataset.tone = tone;
   show(page.retry, retry);
   show(page.notice, true);

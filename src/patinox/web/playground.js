@@ -6,7 +6,7 @@ import * as api from "./api.js";
 import { askUntilHeard } from "./asking.js";
 import { recall, remember, showLink } from "./link.js";
 import { Meter } from "./meter.js";
-import { clearNotice, journal, notice, page, setState, show, tell } from "./page.js";
+import { clearNotice, journal, notice, page, sentence, setState, show, tell } from "./page.js";
 import { parseId, Reader } from "./reader.js";
 import { duration, pause } from "./timing.js";
 
@@ -17,7 +17,7 @@ const OUTCOMES = {
   complete: "Complete.",
   incomplete: "Incomplete: the answer ended before the model was done.",
   cancelled: "Cancelled: the model was stopped.",
-  interrupted: "Interrupted: whoever was writing the answer went away.",
+  interrupted: "Interrupted: the answer broke off.",
   failed: "Failed.",
 };
 
@@ -175,7 +175,7 @@ export class Playground {
       } catch (error) {
         if (reader !== this.reader || page.state.dataset.state !== "open") return;
         if (error.status || attempt === CANCEL_TRIES) {
-          notice(`The stream could not be stopped. ${error.status ? error.message : "The server can't be reached."}`);
+          notice(`The stream could not be stopped. ${error.status ? sentence(error.message) : "The server can't be reached."}`);
           return this.buttons();
         }
         await pause(500 * attempt);
@@ -196,7 +196,7 @@ export class Playground {
   verdict(outcome, error) {
     const { usage, reason } = this.ending;
     const parts = [OUTCOMES[outcome] ?? `Ended: ${outcome}.`];
-    if (outcome !== "failed" && error?.message) parts.push(error.message);
+    if (outcome !== "failed" && error?.message) parts.push(sentence(error.message));
     if (reason && reason !== "stop") parts.push(`Finish reason: ${reason}.`);
     if (usage?.input_tokens != null) parts.push(`${usage.input_tokens} tokens in.`);
     if (usage?.output_tokens != null) parts.push(`${usage.output_tokens} tokens out.`);
