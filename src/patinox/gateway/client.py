@@ -94,6 +94,7 @@ class UpstreamAnswer:
         self._body = msgspec.json.encode(body)
         self._config = config
         self._response: aiohttp.ClientResponse | None = None
+        self._silence: _Silence | None = None
         self._is_first = True
         self.retry_after: str | None = None
 
@@ -109,10 +110,12 @@ class UpstreamAnswer:
                 async with asyncio.timeout(self._config.first_token_timeout_s or None):
                     response = self._response = await self._request()
                     data = await response.content.readany()
+                self._silence = _Silence(response.content, self._config.idle_timeout_s)
             else:
                 assert self._response is not None
-                async with asyncio.timeout(self._config.idle_timeout_s or None):
-                    data = await self._response.content.readany()
+                assert self._silence is not None
+                self._silence.heard()
+                data = await self._response.content.readany()
         except TimeoutError as error:
             raise _mapped(self._upstream, error, "the request" if self._is_first else "its last token") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -126,6 +129,8 @@ class UpstreamAnswer:
 
     async def aclose(self) -> None:
         """Hangs up: the upstream sees its client gone and stops computing."""
+        if self._silence is not None:
+            self._silence.stop()
         if self._response is not None:
             self._response.close()
 
@@ -143,6 +148,36 @@ class UpstreamAnswer:
         if response.status == 200:
             raise _unexpected(self._upstream, response.content_type, body)
         raise _refused(self._upstream, response.status, body)
+
+
+class _Silence:
+    """The deadline between two reads: one timer for a whole answer, moved on only when it goes off too early.
+
+    A timeout made anew for each token would cost more than reading the token.
+    """
+
+    def __init__(self, content: aiohttp.StreamReader, limit_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._content = content
+        self._limit_s = limit_s
+        self._heard_s = self._loop.time()
+        self._timer = self._loop.call_later(limit_s, self._look) if limit_s else None
+
+    def heard(self) -> None:
+        """The silence begins anew."""
+        self._heard_s = self._loop.time()
+
+    def stop(self) -> None:
+        """There is nothing to wait for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        left_s = self._heard_s + self._limit_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:  # as the client's own read timeout does it: whoever reads is told
+            self._content.set_exception(TimeoutError())
 
 
 async def _up_to(content: aiohttp.StreamReader, max_bytes: int) -> bytes:

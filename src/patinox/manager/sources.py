@@ -126,11 +126,15 @@ def _dialect_of(item: Any) -> str | None:
     return "openai-chat" if getattr(item, "object", None) == "chat.completion.chunk" else None
 
 
-async def _iterate(source: Any) -> AsyncIterator[Any]:
+def _iterate(source: Any) -> AsyncIterator[Any]:
     if hasattr(source, "__aiter__"):
-        async for item in source:
-            yield item
-    elif isinstance(source, list | tuple):
+        items: AsyncIterator[Any] = source.__aiter__()
+        return items
+    return _in_turn(source)
+
+
+async def _in_turn(source: Any) -> AsyncIterator[Any]:
+    if isinstance(source, list | tuple):
         for item in source:
             yield item
     elif isinstance(source, str | bytes):

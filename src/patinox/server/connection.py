@@ -30,7 +30,7 @@ class StreamingHttpProtocol(HttpToolsProtocol):
     def direct_sink(self) -> DirectSink | None:
         """A sink for the response that is about to begin; None where its body will not be plain chunks."""
         cycle = self.cycle
-        is_plain = self.scheme == "http" and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] == "GET"
+        is_plain = self.scheme == "http" and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] != "HEAD"
         return DirectSink(cycle, self.transport) if is_plain and not self.pipeline else None
 
     def hand_over(self, on_lost: Callable[[], None]) -> None:
