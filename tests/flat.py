@@ -256,7 +256,7 @@ AG_UI_STREAMS: dict[str, list[Any]] = {
         {"type": "RUN_FINISHED", **_RUN},
     ],
     "agent": [
-        {"type": "RUN_STARTED", **_RUN, "timestamp": 17, "input": None},
+        {"type": "RUN_STARTED", **_RUN, "timestamp": 17},
         {"type": "STEP_STARTED", "stepName": "plan"},
         {"type": "STATE_SNAPSHOT", "snapshot": {"n": 1}},
         {"type": "STATE_DELTA", "delta": [{"op": "replace", "path": "/n", "value": 2}]},

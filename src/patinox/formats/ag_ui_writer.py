@@ -73,7 +73,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
         """The run and the thread have the stream's id, unless the source names them."""
         return AGUIState(id=head.id, run=f"run-{head.id}", thread=f"thread-{head.id}")
 
-    def openers(self, state: AGUIState, assembly: Assembly) -> Sequence[Frame]:
+    def opened(self, state: AGUIState, assembly: Assembly) -> Sequence[Frame]:
         """The run, its steps, and what is being said or called."""
         if state.finished or not state.begun:
             return ()
@@ -184,9 +184,9 @@ class AGUIWriter(FlatWriter[AGUIState]):
     def _speak(self, state: AGUIState, key: str, block: OpenBlock) -> Written:
         """Makes the block the one that is being said."""
         live = state.live
-        if block.shape is not None or (live is not None and live.key == key):
+        if block.shape is not None or (live is not None and live.key == key and block.id):
             return state, ()
-        if live is not None and live.key not in state.blocks and live.message == block.message and live.of == block.of:
+        if live is not None and self._goes_on(state, live, key, block):
             named = {**state.blocks, key: replace(block, id=live.id)}
             return replace(state, live=replace(live, key=key), blocks=named), ()
         state, closing = self._hush(state)
@@ -204,6 +204,11 @@ class AGUIWriter(FlatWriter[AGUIState]):
         )
         around = [] if is_text else [span(fresh)]
         return state, (*closing, *around, opener(block, role=self._role(state, block.message)))
+
+    def _goes_on(self, state: AGUIState, live: Live, key: str, block: OpenBlock) -> bool:
+        """Whether the block is more of what was being said."""
+        is_over = live.key == key or live.key not in state.blocks
+        return is_over and live.message == block.message and live.of == block.of
 
     def _hush(self, state: AGUIState, message: int | None = None) -> Written:
         """Ends what is being said (only if it is of `message`, where given)."""

@@ -70,7 +70,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
         """The message's id is the stream's."""
         return AISDKState(id=f"msg-{head.id}")
 
-    def openers(self, state: AISDKState, assembly: Assembly) -> Sequence[Frame]:
+    def opened(self, state: AISDKState, assembly: Assembly) -> Sequence[Frame]:
         """The message and its step, every part that is open, and every call whose result is still to come."""
         if state.finished or not state.begun:
             return ()
@@ -129,7 +129,8 @@ class AISDKWriter(FlatWriter[AISDKState]):
             state, frames = replace(state, begun=True), [say("start", messageId=state.id)]
         if state.due:
             if state.step:
-                frames.append(say("finish-step"))
+                state, closing = self._end_step(state)
+                frames += closing
             frames.append(say("start-step"))
             state = replace(state, due=False, step="auto")
         return state, frames

@@ -52,12 +52,13 @@ class Plain(msgspec.Struct, frozen=True):
 
 
 class Joint(msgspec.Struct, frozen=True):
-    """A frame of which some events have come."""
+    """A frame of which some events have come; `before` is the state, as builtins, that its readers are in."""
 
     shape: Any = None
     payloads: tuple[Any, ...] = ()
     event: str = ""
     raw: bool = False
+    before: Any = None
 
 
 class OpenBlock(msgspec.Struct, frozen=True):
@@ -187,6 +188,16 @@ class FlatWriter(Generic[S]):
             return self._join(state, data, assembly)
         return self.own(state, data, assembly)
 
+    def openers(self, state: S, assembly: Assembly) -> Sequence[Frame]:
+        """What a fresh client must see first. Half a frame has opened nothing yet."""
+        if state.joint is not None and state.joint.before is not None:
+            state = msgspec.convert(state.joint.before, type(state))
+        return self.opened(state, assembly)
+
+    def opened(self, state: S, assembly: Assembly) -> Sequence[Frame]:
+        """The frames that begin what is open."""
+        raise NotImplementedError
+
     def track(self, state: S, data: Event, shape: dict[str, Any] | None) -> S:
         """Notes what a frame of this dialect begins and ends; `shape` is the frame's, where it has one."""
         raise NotImplementedError
@@ -235,6 +246,8 @@ class FlatWriter(Generic[S]):
             joint = replace(joint, raw=False)  # only what was never JSON is written as it is
         if shape is None and not joint.raw and type(data) is BlockDelta and not data.more:
             return self.own(state, data, assembly)  # an `ext` that says nothing of the frame
+        if data.more and joint.before is None:
+            joint = replace(joint, before=msgspec.to_builtins(replace(state, plains=())))
         state = self.track(state, data, shape)
         value = payload(data)
         if value is not NOTHING:

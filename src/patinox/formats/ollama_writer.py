@@ -75,7 +75,7 @@ class OllamaWriter(FlatWriter[OllamaState]):
             created_at=created.replace("+00:00", "Z"),
         )
 
-    def openers(self, state: OllamaState, assembly: Assembly) -> Sequence[Frame]:
+    def opened(self, state: OllamaState, assembly: Assembly) -> Sequence[Frame]:
         """Every line stands for itself."""
         return ()
 
