@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+_decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
-_STEP = re.compile(r"""\.([^.\[\]]+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]""")
+_STEP = re.compile(r"""\.([^.\[\]]+)|\[([0-9]{1,9})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]""")
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 Step = str | int
@@ -157,10 +158,21 @@ def parse_path(text: Any) -> Path | None:
         match = _STEP.match(text, at)
         if match is None:
             return None
-        name, index, single, double = match.groups()
-        steps.append(int(index) if index is not None else name or re.sub(r"\\(.)", r"\1", single or double or ""))
+        steps.append(_step(*match.groups()))
         at = match.end()
     return tuple(steps) if steps and isinstance(steps[0], str) else None
+
+
+def _step(name: str | None, index: str | None, single: str | None, double: str | None) -> Step:
+    if index is not None:
+        return int(index)
+    if name is not None:
+        return name
+    quoted = double if double is not None else re.sub(r"\\\'", "'", single or "").replace('"', '\\"')
+    try:
+        return _decode_string(f'"{quoted}"')
+    except msgspec.DecodeError:
+        return quoted
 
 
 def _put(root: Any, path: Path, value: Any) -> None:

@@ -43,6 +43,7 @@ class GeminiReader:
         self._patterns: list[Pattern] = []
         self._patience = _PATIENCE
         self._usage_text = ""
+        self._final = False
         self._stray: list[str] = []
         self._closed = False
         self._error: Error | None = None
@@ -201,15 +202,16 @@ class GeminiReader:
         return False
 
     def _used(self, frame: dict[str, Any]) -> Event | None:
-        """The usage, if it is another than before. In the envelope it has a place only."""
+        """The usage, if it is another than before, or final. In the envelope it has a place only."""
         raw = frame.get(USAGE)
         if not isinstance(raw, dict):
             return None
         frame[USAGE] = USED
-        if raw == self._usage:
+        final = self._candidates.all_ended()
+        if raw == self._usage and final is self._final:
             return None
-        self._usage = raw
-        return read_usage(raw, final=self._candidates.all_ended())
+        self._usage, self._final = raw, final
+        return read_usage(raw, final=final)
 
     def _changes(self, frame: dict[str, Any]) -> dict[str, Any]:
         before, self._envelope = self._envelope, frame
