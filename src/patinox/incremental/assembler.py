@@ -228,7 +228,7 @@ class Assembly:
                 block.logprobs.append(data.value)
             case "opaque.append":
                 block.value = f"{block.value or ''}{data.value}"
-            case "opaque.set":
+            case "opaque.set" if block.kind != "tool_result":  # whose value is the result, not its signature
                 block.value = data.value
 
     def _block_end(self, data: BlockEnd) -> None:
