@@ -608,7 +608,7 @@ def test_a_server_tool_of_another_provider_is_an_mcp_call_with_its_result() -> N
         BlockDelta(block=0, op="json.append", text='{"q":"x"}'),
         BlockEnd(block=0),
         BlockStart(block=1, of="tool_result", call_id="c", name="web_search"),
-        BlockDelta(block=1, op="opaque.set", value=[{"url": "u"}]),
+        ToolResult(block=1, call_id="c", result=[{"url": "u"}]),
         BlockEnd(block=1),
         COMPLETE,
     )

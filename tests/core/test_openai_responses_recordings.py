@@ -26,9 +26,16 @@ SMALL_BYTES = 6_000
 ALL = recorded("openai-responses")
 SMALL = recorded("openai-responses", max_bytes=SMALL_BYTES)
 LARGE = recorded("openai-responses", min_bytes=SMALL_BYTES + 1)
+OWN = [pytest.param(OPENAI_RESPONSES, *param.values, id=param.id, marks=param.marks) for param in ALL]
 FOREIGN = [
-    *(pytest.param(OPENAI_CHAT, *param.values, id=f"chat-{param.id}") for param in recorded("openai-chat")),
-    *(pytest.param(ANTHROPIC, *param.values, id=f"anthropic-{param.id}") for param in recorded("anthropic")),
+    *(
+        pytest.param(OPENAI_CHAT, *param.values, id=f"chat-{param.id}", marks=param.marks)
+        for param in recorded("openai-chat")
+    ),
+    *(
+        pytest.param(ANTHROPIC, *param.values, id=f"anthropic-{param.id}", marks=param.marks)
+        for param in recorded("anthropic")
+    ),
 ]
 
 # Several responses, one after the other, in one file.
@@ -165,9 +172,9 @@ def test_the_writer_goes_on_from_a_checkpoint_with_the_same_frames(path: Path) -
         assert before.core.held or len(checkpoint) < created + 16_384
 
 
-@pytest.mark.parametrize("path", ALL)
-def test_frames_are_the_same_when_the_assembly_is_ahead(path: Path) -> None:
-    events, ending, _ = read(OPENAI_RESPONSES, path.read_bytes())
+@pytest.mark.parametrize(("dialect", "path"), [*OWN, *FOREIGN])
+def test_frames_are_the_same_when_the_assembly_is_ahead(dialect: Format[Any], path: Path) -> None:
+    events, ending, _ = read(dialect, path.read_bytes())
     records = logged([*events, ending])
     whole, state, frames = assembled(records), OPENAI_RESPONSES.writer.initial(HEAD), list[Frame]()
 

@@ -263,7 +263,11 @@ class ItemsReader:
             if whole and item.get("status") != "incomplete":
                 self._ready(part)
             return {**item, **taken}
-        self.attach(part, "opaque.set", {name: value for name, value in item.items() if name not in taken})
+        kept = {name: value for name, value in item.items() if name not in taken}
+        if part.of == "tool_result":
+            self._result(part, kept)
+        else:
+            self.attach(part, "opaque.set", kept)
         self.end(part)
         self._consequences(part, item, type_)
         value = hole("value", message, part.block)
@@ -283,11 +287,23 @@ class ItemsReader:
         )
 
     def _consequences(self, part: Part, item: dict[str, Any], type_: str) -> None:
-        place: dict[str, Any] = {"message": self.message, "block": part.block, "call_id": part.call_id}
         if type_ == "mcp_call" and item.get("output") is not None:
-            self.events.append(ToolResult(**place, name=part.name, result=item["output"]))
+            self._result(part, item["output"])
         elif type_ == "mcp_approval_request":
-            self.events.append(ToolApproval(**place, name=part.name, arguments=_parsed(part.text)[0]))
+            self.events.append(
+                ToolApproval(
+                    message=self.message,
+                    block=part.block,
+                    call_id=part.call_id,
+                    name=part.name,
+                    arguments=_parsed(part.text)[0],
+                )
+            )
+
+    def _result(self, part: Part, result: Any) -> None:
+        self.events.append(
+            ToolResult(message=self.message, block=part.block, call_id=part.call_id, name=part.name, result=result)
+        )
 
 
 def _parsed(text: str) -> tuple[Any, str | None]:

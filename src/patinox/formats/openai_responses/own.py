@@ -149,11 +149,12 @@ def close_bare(core: Core) -> Core:
 
 
 def _open(core: Core, data: BlockStart, text: tuple[Any, ...]) -> Bodies:
-    core, bare = _end_bare(core) if data.of == "text" and not data.choice and data.message != _BARE else (core, [])
     if data.message in core.muted or data.choice:
-        return core, bare
+        return core, []
     core, bodies = begin(core)
-    bodies += bare
+    if data.of == "text" and data.message != _BARE:
+        core, more = _end_bare(core)
+        bodies += more
     key = slot_key(data.message, data.block)
     slot = Slot(
         of=data.of, message=data.message, block=data.block, own=True, text=text, name=data.name, call_id=data.call_id

@@ -232,7 +232,7 @@ class OpenAIResponsesReader:
     def _part_frame(self, frame: dict[str, Any], *, ended: bool) -> Any:
         area = "summary" if "summary_index" in frame else "content"
         index, at = frame.get("output_index"), frame.get(f"{area}_index")
-        if type(index) is not int or type(at) is not int:
+        if type(index) is not int or type(at) is not int or "part" not in frame:
             return None
         self._begin()
         part = self._items.part((index, area, at), frame.get("part"), frame.get("item_id"), ended=ended)

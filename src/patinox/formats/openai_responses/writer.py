@@ -219,7 +219,9 @@ def _gather(joint: Joint, core: Core, data: Event) -> tuple[Joint, Core]:
         return replace(joint, payloads=(*joint.payloads, data.raw)), core
     if isinstance(data, BlockStart):
         slot = Slot(of=data.of, message=data.message, block=data.block, name=data.name, call_id=data.call_id)
-        core = replace(core, slots={**core.slots, slot_key(data.message, data.block): slot})
+        runs = core.bare_runs + (data.of == "text" and own.bare_key(core) in core.slots)
+        slots = {**core.slots, slot_key(data.message, data.block): slot}
+        core = replace(core, slots=slots, bare_runs=runs)
     elif isinstance(data, BlockEnd):
         core = outputs.ended(core, slot_key(data.message, data.block))
     elif isinstance(data, RunStart):
