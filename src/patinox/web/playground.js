@@ -130,7 +130,7 @@ export class Playground {
     if (!again) return journal(`attached: ${outcome}`);
     const away = this.cutAt === null ? "" : ` ${duration(performance.now() - this.cutAt)} later`;
     this.cutAt = null;
-    journal(`${outcome} after ${after}${away}`);
+    journal(`${outcome} after ${after}${away && `,${away}`}`);
     if (outcome === "resumed") this.answer.seam(`Cut here, and resumed after event ${after}`);
   }
 
