@@ -142,14 +142,20 @@ def write_usage(counts: Mapping[str, Any]) -> dict[str, Any]:
     total = counts.get("total_tokens")
     if total is None and prompt is not None and output is not None:
         total = prompt + output
+    apart = output is not None and thoughts is not None and _counted_apart(prompt, output, thoughts, total)
     usage = {
         "promptTokenCount": prompt,
-        "candidatesTokenCount": None if output is None else max(output - (thoughts or 0), 0),
+        "candidatesTokenCount": output if output is None or apart else output - (thoughts or 0),
         "totalTokenCount": total,
         "thoughtsTokenCount": thoughts,
         "cachedContentTokenCount": counts.get("cached_tokens"),
     }
     return {key: value for key, value in usage.items() if value is not None}
+
+
+def _counted_apart(prompt: int | None, output: int, thoughts: int, total: int | None) -> bool:
+    """Some sources don't count thoughts as output: they are more than it, or the total says so."""
+    return thoughts > output or (thoughts > 0 and total == (prompt or 0) + output + thoughts)
 
 
 def _sum(first: int | None, second: int | None) -> int | None:
