@@ -81,13 +81,12 @@ class Streams(RuleBasedStateMachine):
     @precondition(lambda self: self.stream.is_open)
     @rule(count=st.integers(1, 3 * WINDOW), is_own=st.booleans())
     def append(self, count: int, is_own: bool) -> None:
-        for _ in range(count):
-            number = len(self.appended) + 1
-            data = Json(number) if is_own and self.retain == "full" else Text(f"{number}\u2028\r\n")
-            self.appended.append(self.run(self._write(data)))
+        self.run(self._append(count, is_own and self.retain == "full"))
 
-    async def _write(self, data: Any) -> StreamChunk:
-        return self.stream.write_nowait(data)
+    async def _append(self, count: int, is_own: bool) -> None:
+        """All in one turn of the loop, so that the window may move further than it is long."""
+        for number in range(len(self.appended) + 1, len(self.appended) + count + 1):
+            self.appended.append(self.stream.write_nowait(Json(number) if is_own else Text(f"{number}\u2028\r\n")))
 
     @rule(count=st.sampled_from([1, 2, 3, 60]))
     def time_passes(self, count: int) -> None:
