@@ -90,7 +90,6 @@ class OpenAIResponsesReader:
         if self._error is not None and kind != "response.failed":
             self.problems.append("a frame after the error was passed over")
             return ()
-        self._items.begin_frame()
         growing = DELTAS.get(kind)
         literal = _HOLE_KEY in text
         if growing is not None and not literal and self._begun and self._outcome is None:
@@ -123,6 +122,7 @@ class OpenAIResponsesReader:
         return (Native(dialect=DIALECT, event=event, value=text, ext={DIALECT: ext}),)
 
     def _framed(self, frame: dict[str, Any], kind: str, event: str, literal: bool) -> Sequence[Any]:
+        self._items.begin_frame()
         ext = self._numbering(frame) | self._naming(kind, event)
         handler = _HANDLERS.get(kind)
         shape: Any = None
@@ -166,8 +166,8 @@ class OpenAIResponsesReader:
         text = frame.get("delta")
         if part is None or part.shape is None or type(text) is not str or not text or part.ended:
             return None
-        once = {key: frame.pop(key) for key in _PASSING if key in frame}
-        del once["delta"]
+        del frame["delta"]
+        once = {"obfuscation": frame.pop("obfuscation")} if "obfuscation" in frame else {}
         if frame != part.shape:
             if frame.keys() != part.shape.keys() or frame.get("logprobs"):
                 frame.update(once, delta=text)

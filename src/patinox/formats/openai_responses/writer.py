@@ -180,9 +180,8 @@ def _template(core: Core, shape: dict[str, Any], data: BlockDelta) -> Plain | No
 
 def _join(state: ResponsesState, data: Event, assembly: Assembly) -> Written:
     """Adds an event to the frame it came in, and writes the frame when it is whole."""
-    core = state.core
-    ext = _ext(data)
-    if core.joint is None and type(data) is BlockDelta and not data.more and ext.keys() == {"once"}:
+    core, ext = state.core, _ext(data)
+    if len(ext) == 1 and "once" in ext and core.joint is None and type(data) is BlockDelta and not data.more:
         known = core.slots.get(slot_key(data.message, data.block))
         if known is not None and known.shape is not None:
             return _once(state, data, known.shape, ext["once"], assembly)
@@ -204,8 +203,11 @@ def _once(
 def _ext(data: Event) -> dict[str, Any]:
     """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
     ext = (data.ext or {}).get(DIALECT)
-    if not isinstance(ext, dict) or any(key not in _KEYS or not isinstance(ext[key], _KEYS[key]) for key in ext):
+    if type(ext) is not dict:
         return {}
+    for key, value in ext.items():
+        if key not in _KEYS or not isinstance(value, _KEYS[key]):
+            return {}
     return ext
 
 
