@@ -240,6 +240,8 @@ class AsgiClient:
 class FakeSink:
     """A sink that keeps what it was given: `(data, final)` each. `suspend` makes pushes wait, `break_with` raise."""
 
+    kind = "fake"
+
     def __init__(self, *, suspended: bool = False) -> None:
         self.messages: list[tuple[bytes, bool]] = []
         self.broken: Exception | None = None
