@@ -23,9 +23,7 @@ from patinox.core.events import (
     MessageStart,
     Native,
     RunStart,
-    ToolError,
     ToolReady,
-    ToolResult,
     Usage,
 )
 from patinox.formats.anthropic_frames import (
@@ -35,12 +33,11 @@ from patinox.formats.anthropic_frames import (
     STATUSES,
     WORDS,
     citation,
-    fill,
     head,
     write_usage,
 )
+from patinox.formats.anthropic_joints import CALL_OPS, counted, grown, join, message_stop, native, stopped
 from patinox.formats.anthropic_state import (
-    Joint,
     MessageState,
     Plain,
     Slot,
@@ -65,9 +62,6 @@ from patinox.incremental.assembler import Assembly
 _encode = msgspec.json.Encoder().encode
 
 _DELTA = "content_block_delta"
-_STOP = {"type": "message_stop"}
-_COUNTS = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
-_CALL_OPS = frozenset({"json.append"})
 _FAILURES = {
     Outcome.CANCELLED: "the answer was cancelled",
     Outcome.INTERRUPTED: "the answer broke off",
@@ -131,7 +125,7 @@ def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:
     if state.unstopped >= 0 and not _belongs(state, data):
         state, frames = release(state)
     if state.joint is not None or (data.ext is not None and DIALECT in data.ext):
-        state, more = _join(state, data)
+        state, more = join(state, data)
     else:
         write = _OWN.get(type(data))
         state, more = (state, ()) if write is None else write(state, data, assembly)
@@ -142,114 +136,6 @@ def _belongs(state: MessageState, data: Event) -> bool:
     """Whether the arguments of the call that waits for its end are in this event."""
     slot = find(state, data) if type(data) is ToolReady else None
     return slot is not None and slot.index == state.unstopped
-
-
-# frames that were read from this dialect
-
-
-def _join(state: MessageState, data: Event) -> Written:
-    """Adds an event to the frame it came in, and writes the frame when it is whole."""
-    ext = _ext(data)
-    joint = state.joint
-    if joint is None:
-        shape = ext.get("frame")
-        name = ext.get("event", shape.get("type") if shape else "")
-        joint = Joint(shape, name if isinstance(name, str) and name.isprintable() else "")
-    state, flushed = _track(state, data, joint.frame or ext)
-    if isinstance(data, Native) and data.dialect == DIALECT and joint.frame is None:
-        return _native(state, data)
-    if isinstance(data, BlockDelta):
-        said = data.text if data.op in ("text.append", "json.append") else data.value
-        joint = replace(joint, payloads=(*joint.payloads, said))
-    elif isinstance(data, ToolResult | ToolError | Usage):
-        joint = replace(joint, payloads=(*joint.payloads, _payload(data)))
-    if joint.frame is None:
-        return state, flushed
-    if data.more:
-        return replace(state, joint=joint), flushed
-    state = replace(state, joint=None)
-    body = fill(joint.frame, joint.payloads)
-    if isinstance(data, MessageEnd):
-        return replace(state, stop=body, stop_event=joint.event), flushed
-    return state, (*flushed, Frame(_encode(body), joint.event))
-
-
-def _ext(data: Event) -> dict[str, Any]:
-    """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
-    ext = (data.ext or {}).get(DIALECT)
-    if not isinstance(ext, dict) or not isinstance(ext.get("frame", {}), dict):
-        return {}
-    return ext
-
-
-def _payload(data: ToolResult | ToolError | Usage) -> Any:
-    if isinstance(data, Usage):
-        return data.raw
-    return data.details if isinstance(data, ToolError) else data.result
-
-
-def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
-    """Notes what the frame begins and ends."""
-    frames: Sequence[Frame] = ()
-    if isinstance(data, RunStart):
-        return replace(state, model=data.model or state.model), ()
-    if isinstance(data, MessageStart):
-        state, frames = _stopped(state)
-        message = _object(shape.get("message"))
-        state = replace(
-            state,
-            begun=True,
-            id=data.provider_id or state.id,
-            model=_word(message.get("model")) or state.model,
-            reason=_word(message.get("stop_reason")),
-            stop_sequence=_word(message.get("stop_sequence")),
-        )
-    elif isinstance(data, BlockStart):
-        index = shape.get("index")
-        index = index if type(index) is int else state.blocks
-        state = put(replace(state, blocks=max(state.blocks, index + 1)), slot_of(data, index))
-    elif isinstance(data, BlockDelta) and data.op in _CALL_OPS:
-        state = _said(state, data)
-    elif isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
-        state = drop(state, slot)
-    elif isinstance(data, Usage):
-        state = _counted(state, data)
-        if shape.get("type") == "message_delta":
-            state = _told(state, _object(shape.get("delta")))
-    return state, frames
-
-
-def _told(state: MessageState, delta: dict[str, Any]) -> MessageState:
-    reason, sequence = _word(delta.get("stop_reason")), _word(delta.get("stop_sequence"))
-    return replace(state, told=True, reason=reason or state.reason, stop_sequence=sequence or state.stop_sequence)
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _word(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _said(state: MessageState, data: BlockDelta) -> MessageState:
-    slot = find(state, data)
-    return state if slot is None else put(state, replace(slot, said=slot.said + len(data.text)), slot)
-
-
-def _stopped(state: MessageState) -> Written:
-    """The message before this one is over: its `message_stop`, and a clean slate."""
-    state, frames = close(state)
-    if state.stop is not None:
-        frames = (*frames, _stop(state))
-    state = MessageState(
-        stream=state.stream, id=state.id, model=state.model, muted=state.muted, usage=state.usage, joint=state.joint
-    )
-    return state, frames
-
-
-def _stop(state: MessageState) -> Frame:
-    return frame(state.stop or _STOP, state.stop_event)
 
 
 # frames of our own
@@ -264,7 +150,7 @@ def _own_message_start(state: MessageState, data: MessageStart, _assembly: Assem
         return replace(state, muted=(*state.muted, data.message)), ()
     frames: Sequence[Frame] = ()
     if state.told or state.stop is not None:  # a message of the source's own came before
-        state, frames = _stopped(state)
+        state, frames = stopped(state)
     state, more = begin(replace(state, reason=None, stop_sequence=None))
     return state, (*frames, *more)
 
@@ -296,8 +182,8 @@ def _own_delta(state: MessageState, data: BlockDelta, _assembly: Assembly) -> Wr
     if slot.index < 0:
         state, frames = open_block(state, slot, slot)
         slot = find(state, data) or slot
-    if data.op in _CALL_OPS:
-        state = _said(state, data)
+    if data.op in CALL_OPS:
+        state = grown(state, data)
     elif data.op == "text.append":
         before, after = _around(slot.index, kind, key)
         state = replace(state, plain=Plain(data.message, data.block, data.op, before, after))
@@ -376,29 +262,11 @@ def _own_message_end(state: MessageState, data: MessageEnd, _assembly: Assembly)
 
 def _own_usage(state: MessageState, data: Usage, _assembly: Assembly) -> Written:
     """Held for the end: it is said in `message_delta`."""
-    return _counted(state, data), ()
-
-
-def _counted(state: MessageState, data: Usage) -> MessageState:
-    counts = {field: value for field in _COUNTS if (value := getattr(data, field)) is not None}
-    before = state.usage
-    if data.mode == "delta":
-        counts = {field: before.get(field, 0) + count for field, count in counts.items()}
-    return replace(state, usage={**before, **counts})
+    return counted(state, data), ()
 
 
 def _own_native(state: MessageState, data: Native, _assembly: Assembly) -> Written:
-    return _native(state, data) if data.dialect == DIALECT else (state, ())
-
-
-def _native(state: MessageState, data: Native) -> Written:
-    name = data.event if data.event.isprintable() else ""
-    raw = (data.ext or {}).get(DIALECT, {})
-    if isinstance(raw, dict) and raw.get("raw") and isinstance(data.value, str):
-        return state, (Frame(data.value.encode(), name),)
-    if isinstance(data.value, dict) and data.value.get("type") == "message_delta":
-        state = _told(state, _object(data.value.get("delta")))
-    return state, (Frame(_encode(data.value), name),)
+    return native(state, data) if data.dialect == DIALECT else (state, ())
 
 
 _OWN: dict[type[Event], Callable[[MessageState, Any, Assembly], Written]] = {
@@ -422,7 +290,7 @@ def _end(state: MessageState, data: End | Error) -> Written:
         return replace(state, joint=None), (_failure(data),)
     state, frames = release(state)
     if state.stop is not None:
-        return state, (*frames, _stop(state))
+        return state, (*frames, message_stop(state))
     state, begun = begin(state)
     state, closed = close(state)
     frames = (*frames, *begun, *closed)
@@ -430,7 +298,7 @@ def _end(state: MessageState, data: End | Error) -> Written:
         word = "max_tokens" if data.outcome is Outcome.INCOMPLETE else "end_turn"
         delta = {"stop_reason": state.reason or word, "stop_sequence": state.stop_sequence}
         frames = (*frames, frame({"type": "message_delta", "delta": delta, "usage": write_usage(state.usage)}))
-    return state, (*frames, frame(_STOP))
+    return state, (*frames, message_stop(state))
 
 
 def _failure(data: End | Error) -> Frame:

@@ -1,0 +1,105 @@
+"""What the writer of Gemini says of a block besides its text: signatures, pictures, files, sources."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+
+from patinox.core.events import BlockDelta
+from patinox.formats.gemini_joints import payload_of
+from patinox.formats.gemini_state import (
+    Alternative,
+    GeminiState,
+    OpenBlock,
+    Written,
+    frame,
+    place,
+    replace,
+    with_choice,
+)
+
+TEXTS = frozenset({"text", "refusal", "reasoning", "reasoning_summary"})
+THOUGHTS = frozenset({"reasoning", "reasoning_summary", "reasoning_opaque"})
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,([A-Za-z0-9+/=]+)")
+
+
+def _signed(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
+    """A signature. That of a call goes with the call."""
+    value = data.value
+    if not isinstance(value, str) or not _is_base64(value):
+        return _picture(state, data, block)
+    if block.of == "tool_call":
+        return replace(state, blocks={**state.blocks, place(data): replace(block, signature=value)}), ()
+    if block.of not in TEXTS and block.of not in THOUGHTS:
+        return state, ()
+    state = begun(state, data.choice)
+    part = {"text": "", "thoughtSignature": value} | ({"thought": True} if block.of in THOUGHTS else {})
+    return state, (frame(state, data.choice, part),)
+
+
+def _picture(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
+    """A file that is told by its address, or in one."""
+    value = data.value
+    if block.of not in ("image", "file") or not isinstance(value, dict):
+        return state, ()
+    state = begun(state, data.choice)
+    if "fileUri" in value:
+        return state, (frame(state, data.choice, {"fileData": value}),)
+    inner = value.get("image_url")
+    url = inner.get("url") if isinstance(inner, dict) else None
+    match = _DATA_URL.fullmatch(url) if isinstance(url, str) else None
+    if match is not None and _is_base64(match[2]):
+        part = {"inlineData": {"mimeType": match[1], "data": match[2]}}
+    elif isinstance(url, str) and url.startswith("http"):
+        part = {"fileData": {"fileUri": url}}
+    else:
+        return state, ()
+    return state, (frame(state, data.choice, part),)
+
+
+def _bytes(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
+    if block.of == "muted" or not block.name or "/" not in block.name:
+        return state, ()
+    state = begun(state, data.choice)
+    return state, (frame(state, data.choice, {"inlineData": {"mimeType": block.name, "data": payload_of(data)}}),)
+
+
+def _sources(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
+    """Where a text has it from: the dialect's own as it is, an address as a web page."""
+    value = data.value
+    if block.of not in TEXTS or not isinstance(value, dict):
+        return state, ()
+    if value.keys() & {"groundingChunks", "searchEntryPoint", "webSearchQueries"}:
+        found = value
+    else:
+        inner = value.get("url_citation", value)
+        url = inner.get("url") if isinstance(inner, dict) else None
+        if not isinstance(url, str):
+            return state, ()
+        title = inner.get("title")
+        web = {"uri": url} | ({"title": title} if isinstance(title, str) else {})
+        found = {"groundingChunks": [{"web": web}]}
+    state = begun(state, data.choice)
+    return state, (frame(state, data.choice, groundingMetadata=found),)
+
+
+EXTRAS: dict[str, Callable[[GeminiState, BlockDelta, OpenBlock], Written]] = {
+    "opaque.set": _signed,
+    "bytes.append": _bytes,
+    "annotation.add": _sources,
+}
+
+
+def _is_base64(value: str) -> bool:
+    try:
+        base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return bool(value)
+
+
+def begun(state: GeminiState, index: int) -> GeminiState:
+    """Notes that the candidate has begun."""
+    return state if index in state.choices else with_choice(state, index, Alternative())
