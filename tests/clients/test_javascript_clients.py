@@ -29,7 +29,9 @@ from patinox.formats.ag_ui import AG_UI
 from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
+from patinox.formats.flat import as_call
 from patinox.formats.openai_chat import OPENAI_CHAT
+from patinox.formats.openai_responses import OPENAI_RESPONSES
 from patinox.incremental.assembler import Assembly
 
 # One process installs and asks for all of them.
@@ -60,7 +62,7 @@ def _with_heartbeats(dialect: Format[Any], stream: bytes) -> bytes:
 
 def _recorded() -> dict[str, tuple[Format[Any], Path]]:
     found = {}
-    for source in (OPENAI_CHAT, ANTHROPIC):
+    for source in (OPENAI_CHAT, ANTHROPIC, OPENAI_RESPONSES):
         for param in recorded(source.name):
             path = param.values[0]
             if path.stem not in FAILED_CHAT and not any(word in path.stem for word in ("spliced", "missing")):
@@ -163,21 +165,28 @@ def _is_refusal(part: dict[str, Any]) -> bool:
 
 
 def _calls(dialect: Format[Any], verdict: dict[str, Any]) -> list[tuple[Any, Any, Any]]:
+    """The calls that the client is to carry out."""
     if dialect is AI_SDK:
-        parts = (verdict["message"] or {}).get("parts", [])
-        return [(p["type"][5:], p["toolCallId"], p.get("input")) for p in parts if p["type"].startswith("tool-")]
+        parts = [part for part in (verdict["message"] or {}).get("parts", []) if part["type"].startswith("tool-")]
+        assert {part["state"] for part in parts if part.get("providerExecuted")} <= {
+            "input-available",
+            "output-available",
+            "output-error",
+        }
+        return [(p["type"][5:], p["toolCallId"], p["input"]) for p in parts if not p.get("providerExecuted")]
     return [
         (call["function"]["name"], call["id"], json.loads(call["function"]["arguments"]))
         for message in verdict["messages"]
         for call in message.get("toolCalls") or ()
+        if (call.get("metadata") or {}).get("patinox", {}).get("kind") != "server_tool_call"
     ]
 
 
 def _expected_calls(records: list[StreamChunk]) -> list[tuple[Any, Any, Any]]:
-    starts = [r.data for r in records if isinstance(r.data, BlockStart)]
-    order = [start.call_id for start in starts if start.of in ("tool_call", "server_tool_call")]
-    ready = {r.data.call_id: r.data for r in records if isinstance(r.data, ToolReady)}
-    return [(ready[i].name, i, ready[i].arguments) for i in order if i in ready]
+    starts = [as_call(r.data) for r in records if isinstance(r.data, BlockStart)]
+    ready = {(r.data.message, r.data.block): r.data for r in records if isinstance(r.data, ToolReady)}
+    places = [(start.message, start.block) for start in starts if start.of == "tool_call"]
+    return [(ready[p].name, ready[p].call_id, ready[p].arguments) for p in places if p in ready]
 
 
 def _usage(dialect: Format[Any], verdict: dict[str, Any]) -> dict[str, Any]:

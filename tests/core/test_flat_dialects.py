@@ -55,6 +55,7 @@ from patinox.formats.base import Format
 from patinox.formats.ollama import OLLAMA
 from patinox.formats.ollama_writer import OllamaState
 from patinox.formats.openai_chat import OPENAI_CHAT
+from patinox.formats.openai_responses import OPENAI_RESPONSES
 
 STATES: dict[str, type] = {"ai-sdk": AISDKState, "ag-ui": AGUIState, "ollama": OllamaState}
 DIALECTS = [pytest.param(dialect, id=dialect.name) for dialect in (AI_SDK, AG_UI, OLLAMA)]
@@ -158,6 +159,14 @@ def test_a_recorded_message_survives(dialect: Format[Any], path: Path) -> None:
     check_survival(ANTHROPIC, dialect, path.read_bytes())
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("path", recorded("openai-responses"))
+def test_a_recorded_response_survives(dialect: Format[Any], path: Path) -> None:
+    # Ollama's arguments are an object: a call whose input is text makes its stream end with an error.
+    failed = dialect is OLLAMA and path.stem == "openai-custom-tool.1"
+    check_survival(OPENAI_RESPONSES, dialect, path.read_bytes(), failed=failed)
+
+
 def check_survival(source: Format[Any], dialect: Format[Any], stream: bytes, *, failed: bool = False) -> None:
     """Text, calls, finish meaning and usage are the same after the dialect, and its frames a fixed point."""
     events, ending, _ = read(source, stream)
@@ -170,9 +179,9 @@ def check_survival(source: Format[Any], dialect: Format[Any], stream: bytes, *, 
     assert problems == []
     assert values(dialect, body(dialect, write(dialect, back))) == values(dialect, sent)
     assert after.content == before.content
-    assert calls(back) == calls(records)
     assert isinstance(ending_back, Error) is failed
     if not failed:
+        assert calls(back) == calls(records)
         assert ending_back == ending
         assert counts(after.usage, dialect) == counts(before.usage, dialect)
         if dialect is not OLLAMA and finish(records) is not None:

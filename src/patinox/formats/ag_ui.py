@@ -23,6 +23,7 @@ AG_UI: Format[AGUIState] = Format(
 LOSSES: Mapping[str, str] = {
     "block.delta:opaque.append": "an encrypted value is set, not grown: of several pieces the last stands",
     "block.start:text": "text that goes on in the message's next block stays one message",
+    "block.start:custom": "a custom tool's call becomes an ordinary one, its text the whole input",
     "choice": "a run has one answer: only the first alternative is written",
     "created_s": "a run has no time of its own",
     "message.end:details": "the protocol has no finish reason: the last message's stands in the run's result",

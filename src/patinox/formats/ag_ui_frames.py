@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from patinox.core.chunks import End, Error, Outcome
-from patinox.core.events import BlockDelta, BlockStart
-from patinox.formats.ag_ui_parts import THINKING
+from patinox.core.chunks import Binary, End, Error, Json, Outcome
+from patinox.core.codec import encode_data
+from patinox.core.events import BlockDelta, BlockStart, Metadata, Native, StatePatch, StateSnapshot
+from patinox.formats.ag_ui_parts import DIALECT, THINKING
 from patinox.formats.base import Frame
 from patinox.formats.flat import FlatState, OpenBlock, encode, place, replace
 from patinox.incremental.assembler import AssembledBlock
@@ -199,11 +200,37 @@ def spanned(state: AGUIState, shape: dict[str, Any]) -> AGUIState:
 
 def attached(block: OpenBlock, data: BlockDelta) -> Sequence[Frame]:
     """What goes with a block: encrypted reasoning, or a citation."""
-    if data.op in ("opaque.set", "opaque.append"):
-        value = data.value if isinstance(data.value, str) else encode(data.value).decode()
+    if data.op in ("opaque.set", "opaque.append") and isinstance(data.value, str):
         subtype = "tool-call" if block.of in CALLS else "message"
-        return (say("REASONING_ENCRYPTED_VALUE", subtype=subtype, entityId=block.id, encryptedValue=value),)
+        return (say("REASONING_ENCRYPTED_VALUE", subtype=subtype, entityId=block.id, encryptedValue=data.value),)
     if data.op == "bytes.append":
         return ()
     value = data.text if data.op == "replace" and data.text else data.value
     return (custom(data.op, {"id": block.id, "value": value}),)
+
+
+def data_frames(data: Any) -> Sequence[Frame]:
+    """State, data of the application's own, and frames of other dialects."""
+    match data:
+        case Native():
+            return _native(data)
+        case Metadata():
+            return (say("CUSTOM", name=data.name or "metadata", value=data.value),)
+        case StateSnapshot():
+            return (say("STATE_SNAPSHOT", snapshot=data.state),)
+        case StatePatch():
+            return (say("STATE_DELTA", delta=data.patch),)
+        case Json():
+            return (custom("json", data.value),)
+        case Binary():
+            return (custom("binary", msgspec.Raw(encode_data(data))),)
+    return (custom(data.kind, msgspec.to_builtins(data)),)
+
+
+def _native(data: Native) -> Sequence[Frame]:
+    if data.value is None or not data.dialect:
+        return ()
+    if data.dialect == DIALECT:
+        return (Frame(encode(data.value)),) if isinstance(data.value, dict) else ()
+    noted = {"metadata": {"patinox": {"event": data.event}}} if data.event else {}
+    return (say("RAW", event=data.value, source=data.dialect, **noted),)

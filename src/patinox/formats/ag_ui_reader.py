@@ -239,7 +239,7 @@ class AGUIReader(PartsReader):
 
 
 _STRUCTS: dict[str, Any] = {"verdict": Verdict, "retract": Retract, "tool.approval": ToolApproval}
-_OPS = frozenset({"annotation.add", "logprobs.add", "replace", "json.patch"})
+_OPS = frozenset({"opaque.set", "opaque.append", "annotation.add", "logprobs.add", "replace", "json.patch"})
 _CHUNKS = frozenset({"TEXT_MESSAGE_CHUNK", "TOOL_CALL_CHUNK", "REASONING_MESSAGE_CHUNK"})
 _FIRST = frozenset({"RUN_STARTED", "RUN_ERROR"})
 

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-import msgspec
-
 from patinox.core.chunks import Binary, End, Error, Json, Outcome
-from patinox.core.codec import encode_data
 from patinox.core.events import (
     BlockDelta,
     BlockEnd,
@@ -46,7 +43,7 @@ from patinox.formats.ag_ui_frames import (
     Written,
     attached,
     closer,
-    custom,
+    data_frames,
     failure,
     opener,
     remember,
@@ -60,7 +57,17 @@ from patinox.formats.ag_ui_frames import (
 )
 from patinox.formats.ag_ui_parts import DIALECT, THINKING
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatWriter, OpenBlock, encode, free_name, merge_usage, place, replace
+from patinox.formats.flat import (
+    CUT_SHORT,
+    FlatWriter,
+    OpenBlock,
+    as_call,
+    encode,
+    free_name,
+    merge_usage,
+    place,
+    replace,
+)
 from patinox.incremental.assembler import Assembly
 
 
@@ -148,6 +155,9 @@ class AGUIWriter(FlatWriter[AGUIState]):
 
     def _message_end(self, state: AGUIState, data: MessageEnd, _assembly: Assembly) -> Written:
         state, frames = self._hush(state, data.message)
+        if data.finish_reason not in CUT_SHORT:
+            state, ended = self._end_calls(state)
+            frames = (*frames, *ended)
         for key, block in state.blocks.items():
             if block.message == data.message and block.of not in CALLS:
                 state = self.forget(state, key)
@@ -223,6 +233,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
 
     def _block_start(self, state: AGUIState, data: BlockStart, _assembly: Assembly) -> Written:
         key = place(data.message, data.block)
+        data = as_call(data)
         if key in state.blocks and state.blocks[key].of in CALLS:
             return state, ()  # begun twice
         if data.of not in CALLS or self._is_muted(state, data.message):
@@ -250,8 +261,10 @@ class AGUIWriter(FlatWriter[AGUIState]):
         opening: Sequence[Frame] = ()
         if block.of in SPOKEN:
             state, opening = self._speak(state, key, block)
-        block = replace(state.blocks[key], begun=True)
-        state = replace(state, blocks={**state.blocks, key: block})
+        block = state.blocks[key]
+        if data.op == "json.append" and not block.begun:
+            block = replace(block, begun=True)
+            state = replace(state, blocks={**state.blocks, key: block})
         if data.op in ("text.append", "json.append"):
             state, made = self.plain(state, block, data)
         else:
@@ -262,7 +275,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
         key = place(data.message, data.block)
         block = state.blocks.get(key)
         if block is None or block.of in CALLS:
-            return state, ()  # a call ends when it is ready
+            return (state if block is None else self.call_over(state, key)), ()
         whole = assembly.block(data.message, data.block)
         state = self.forget(state, key)
         if block.of not in SPOKEN:
@@ -287,6 +300,15 @@ class AGUIWriter(FlatWriter[AGUIState]):
             frames.append(say("TOOL_CALL_ARGS", toolCallId=block.id, delta=text))
         return self.forget(state, key), (*frames, say("TOOL_CALL_END", toolCallId=block.id))
 
+    def _end_calls(self, state: AGUIState, call_id: str | None = None) -> Written:
+        """Ends the server's own calls that are over (only this one, where given): nobody will make them ready."""
+        frames = []
+        for key, block in state.blocks.items():
+            if block.of == "server_tool_call" and block.ended and call_id in (None, block.call_id, block.id):
+                state = self.forget(state, key)
+                frames.append(say("TOOL_CALL_END", toolCallId=block.id))
+        return state, frames
+
     def _tool_result(self, state: AGUIState, data: ToolResult, _assembly: Assembly) -> Written:
         if isinstance(data.result, str):
             return self._answer(state, data, data.result, {})
@@ -300,34 +322,16 @@ class AGUIWriter(FlatWriter[AGUIState]):
         noted = {"metadata": {"patinox": note}} if note else {}
         named = {"messageId": f"result-{call_id}", "toolCallId": call_id, "role": "tool"}
         state, closing = self._hush(state)
-        return state, (*closing, say("TOOL_CALL_RESULT", **named, content=text, **noted))
+        state, ended = self._end_calls(state, call_id)
+        return state, (*closing, *ended, say("TOOL_CALL_RESULT", **named, content=text, **noted))
 
     # everything else
 
     def _usage(self, state: AGUIState, data: Usage, _assembly: Assembly) -> Written:
         return replace(state, usage=merge_usage(state.usage, data)), ()
 
-    def _native(self, state: AGUIState, data: Native, _assembly: Assembly) -> Written:
-        if data.value is None or not data.dialect:
-            return state, ()
-        if data.dialect == DIALECT:
-            return state, (Frame(encode(data.value)),) if isinstance(data.value, dict) else ()
-        noted = {"metadata": {"patinox": {"event": data.event}}} if data.event else {}
-        return state, (say("RAW", event=data.value, source=data.dialect, **noted),)
-
     def _data(self, state: AGUIState, data: Any, _assembly: Assembly) -> Written:
-        match data:
-            case Metadata():
-                return state, (say("CUSTOM", name=data.name or "metadata", value=data.value),)
-            case StateSnapshot():
-                return state, (say("STATE_SNAPSHOT", snapshot=data.state),)
-            case StatePatch():
-                return state, (say("STATE_DELTA", delta=data.patch),)
-            case Json():
-                return state, (custom("json", data.value),)
-            case Binary():
-                return state, (custom("binary", msgspec.Raw(encode_data(data))),)
-        return state, (custom(data.kind, msgspec.to_builtins(data)),)
+        return state, data_frames(data)
 
     # endings
 
@@ -341,6 +345,9 @@ class AGUIWriter(FlatWriter[AGUIState]):
         frames = [] if state.begun else [run_started(state)]
         state, closing = self._hush(replace(state, begun=True))
         frames += closing
+        if data.outcome is Outcome.COMPLETE:
+            state, ended = self._end_calls(state)
+            frames += ended
         if any(block.of in CALLS and block.id for block in state.blocks.values()):
             cut = Error("tool_call_cut_off", "the answer ended within a tool call, which is not to be carried out")
             return state, (*frames, failure(state, cut))
@@ -368,7 +375,7 @@ _OWN: dict[type, Callable[[AGUIWriter, AGUIState, Any, Assembly], Written]] = {
     ToolResult: AGUIWriter._tool_result,
     ToolError: AGUIWriter._tool_error,
     Usage: AGUIWriter._usage,
-    Native: AGUIWriter._native,
+    Native: AGUIWriter._data,
     Metadata: AGUIWriter._data,
     StateSnapshot: AGUIWriter._data,
     StatePatch: AGUIWriter._data,

@@ -25,6 +25,7 @@ LOSSES: Mapping[str, str] = {
     "block.delta:json.patch": "a call's input only grows",
     "block.delta:logprobs.add": "the protocol has no probabilities",
     "block.delta:replace": "text that was sent cannot be replaced",
+    "block.start:custom": "a custom tool's call becomes an ordinary one, its text the whole input",
     "choice": "one message is all there is: only the first alternative is written",
     "created_s": "the protocol has no times",
     "message.end:details": "only the finish reason of the last message is written, in the protocol's six words",

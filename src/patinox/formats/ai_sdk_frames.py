@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockStart, Event
 from patinox.formats.base import Frame
@@ -107,12 +109,16 @@ def call_input(block: OpenBlock, value: Any, invalid_raw: str | None) -> Frame:
 
 
 def waiting(call: OpenBlock, assembly: Assembly) -> Frame:
-    """A call that was made before a fresh client came, and is not answered yet."""
+    """A call as the assembly knows it: its arguments, what cannot be parsed of them, or a server's own object."""
     whole = assembly.block(call.message, call.block)
     if whole is None:
         return call_input(call, None, None)
-    invalid = whole.text if whole.arguments is None and whole.text else None
-    return call_input(call, whole.arguments if invalid is None else invalid, invalid)
+    if whole.arguments is not None or not whole.text:
+        return call_input(call, whole.arguments if whole.arguments is not None else whole.value, None)
+    try:
+        return call_input(call, msgspec.json.decode(whole.text), None)
+    except (msgspec.DecodeError, RecursionError):
+        return call_input(call, whole.text, whole.text)
 
 
 def annotation(state: AISDKState, block: OpenBlock, value: Any) -> Written:

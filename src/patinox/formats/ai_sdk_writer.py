@@ -57,7 +57,17 @@ from patinox.formats.ai_sdk_frames import (
 )
 from patinox.formats.ai_sdk_parts import DIALECT
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatWriter, OpenBlock, encode, free_name, merge_usage, place, replace
+from patinox.formats.flat import (
+    CUT_SHORT,
+    FlatWriter,
+    OpenBlock,
+    as_call,
+    encode,
+    free_name,
+    merge_usage,
+    place,
+    replace,
+)
 from patinox.incremental.assembler import Assembly
 
 
@@ -146,12 +156,15 @@ class AISDKWriter(FlatWriter[AISDKState]):
             return replace(state, muted=(*state.muted, data.message)), ()
         return replace(state, due=state.step != "told", held=None), ()
 
-    def _message_end(self, state: AISDKState, data: MessageEnd, _assembly: Assembly) -> Written:
+    def _message_end(self, state: AISDKState, data: MessageEnd, assembly: Assembly) -> Written:
         if data.message in state.muted:
             return replace(state, muted=tuple(each for each in state.muted if each != data.message)), ()
         held = WORDS.get(data.finish_reason, "other") if data.finish_reason else state.held
         state, frames = self._close(state, data.message)
-        return replace(state, held=held), frames
+        calls: Sequence[Frame] = ()
+        if data.finish_reason not in CUT_SHORT:
+            state, calls = self._end_calls(state, assembly)
+        return replace(state, held=held), (*frames, *calls)
 
     def _step_start(self, state: AISDKState, data: StepStart, _assembly: Assembly) -> Written:
         state, frames = self._content(replace(state, due=False))
@@ -171,7 +184,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
         """Ends the parts of a message (None: of all) that are open. A call whose input is not whole stays so."""
         frames = []
         for key, block in state.blocks.items():
-            if message is None or block.message == message:
+            if block.of not in CALLS and message in (None, block.message):
                 state = self.forget(state, key)
                 if block.id and block.of in SPOKEN:
                     frames.append(say(f"{SPOKEN[block.of]}-end", id=block.id))
@@ -181,6 +194,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
 
     def _block_start(self, state: AISDKState, data: BlockStart, _assembly: Assembly) -> Written:
         key = place(data.message, data.block)
+        data = as_call(data)
         if key in state.blocks and state.blocks[key].of in CALLS:
             return state, ()  # begun twice
         state, bare = self._close_one(state, place(0, None))
@@ -243,7 +257,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
         key = place(data.message, data.block)
         block = state.blocks.get(key)
         if block is None or block.of in CALLS:
-            return state, ()  # a call ends when it is ready
+            return (state if block is None else self.call_over(state, key)), ()
         state = self.forget(state, key)
         if block.id:
             return state, (say(f"{SPOKEN[block.of]}-end", id=block.id),)
@@ -270,11 +284,25 @@ class AISDKWriter(FlatWriter[AISDKState]):
         state = self.forget(state, key)
         return replace(state, calls={**state.calls, block.id: replace(block, shape=None)})
 
-    def _tool_result(self, state: AISDKState, data: ToolResult, _assembly: Assembly) -> Written:
-        return self._answer(state, data, "tool-output-available", output=data.result)
+    def _end_calls(self, state: AISDKState, assembly: Assembly, call_id: str | None = None) -> Written:
+        """Tells the server's own calls that are over (only this one, where given): nobody will make them ready."""
+        frames = []
+        for key, block in state.blocks.items():
+            if block.of == "server_tool_call" and block.ended and call_id in (None, block.call_id):
+                state = self.forget(state, key)
+                state = replace(state, calls={**state.calls, block.id: replace(block, shape=None)})
+                frames.append(waiting(block, assembly))
+        return state, frames
 
-    def _tool_error(self, state: AISDKState, data: ToolError, _assembly: Assembly) -> Written:
-        return self._answer(state, data, "tool-output-error", errorText=data.error)
+    def _tool_result(self, state: AISDKState, data: ToolResult, assembly: Assembly) -> Written:
+        state, frames = self._end_calls(state, assembly, data.call_id) if data.call_id else (state, ())
+        state, answer = self._answer(state, data, "tool-output-available", output=data.result)
+        return state, (*frames, *answer)
+
+    def _tool_error(self, state: AISDKState, data: ToolError, assembly: Assembly) -> Written:
+        state, frames = self._end_calls(state, assembly, data.call_id) if data.call_id else (state, ())
+        state, answer = self._answer(state, data, "tool-output-error", errorText=data.error)
+        return state, (*frames, *answer)
 
     def _answer(self, state: AISDKState, data: ToolResult | ToolError, kind: str, **said: Any) -> Written:
         call = state.calls.get(data.call_id or "")
@@ -334,7 +362,10 @@ class AISDKWriter(FlatWriter[AISDKState]):
         if state.finished:
             return state, (DONE,)
         state, opening = self._content(replace(state, due=False))
-        closing: Sequence[Frame]
+        closing: Sequence[Frame] = ()
+        if data.outcome is Outcome.COMPLETE:
+            state, calls = self._end_calls(state, assembly)
+            opening += calls
         state, closing = self._end_step(state) if state.step else self._close(state, None)
         said = "length" if data.outcome is Outcome.INCOMPLETE else state.held or "stop"
         usage = {theirs: state.usage[ours] for ours, theirs in USAGE.items() if ours in state.usage}

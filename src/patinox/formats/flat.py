@@ -41,6 +41,10 @@ _HOLE_JSON = encode(_HOLE)
 _PLAINS = 4
 
 
+CUT_SHORT = frozenset({"length", "content_filter", "error"})
+"""Reasons after which a call that was not made ready may be half a call."""
+
+
 class Plain(msgspec.Struct, frozen=True):
     """The bytes around the text of a block's ordinary delta."""
 
@@ -62,7 +66,10 @@ class Joint(msgspec.Struct, frozen=True):
 
 
 class OpenBlock(msgspec.Struct, frozen=True):
-    """A block that has begun. `id` is what the dialect calls it ("": it has no name yet); `shape` its delta's."""
+    """A block that has begun. `id` is what the dialect calls it ("": it has no name yet); `shape` its delta's.
+
+    `begun`: argument text has come; `ended`: a call is over, and was not made ready so far.
+    """
 
     of: str
     message: int
@@ -71,6 +78,7 @@ class OpenBlock(msgspec.Struct, frozen=True):
     name: str | None = None
     call_id: str | None = None
     begun: bool = False
+    ended: bool = False
     shape: dict[str, Any] | None = None
 
 
@@ -136,6 +144,11 @@ def free_name(state: FlatState, start: BlockStart) -> str:
     while name in taken:
         name += f"_{start.block}"
     return name
+
+
+def as_call(start: BlockStart) -> BlockStart:
+    """A custom tool's call, whose input is text, is a call like any other."""
+    return replace(start, of="tool_call") if start.of == "custom" and start.call_id else start
 
 
 def merge_usage(before: dict[str, Any], data: Any) -> dict[str, Any]:
@@ -226,6 +239,10 @@ class FlatWriter(Generic[S]):
         plain = Plain(data.message, data.block, data.op, before, after)
         state = replace(state, plains=(*state.plains[1 - _PLAINS :], plain))
         return state, (Frame(before + encode(data.text) + after),)
+
+    def call_over(self, state: S, key: str) -> S:
+        """A call is over. It ends for clients when it is ready; a server's own may never be."""
+        return replace(state, blocks={**state.blocks, key: replace(state.blocks[key], ended=True)})
 
     def forget(self, state: S, key: str) -> S:
         """A block is over."""

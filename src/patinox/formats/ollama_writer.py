@@ -25,7 +25,7 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatState, FlatWriter, OpenBlock, encode, merge_usage, place, replace
+from patinox.formats.flat import FlatState, FlatWriter, OpenBlock, as_call, encode, merge_usage, place, replace
 from patinox.formats.media import file_url
 from patinox.formats.ollama_reader import DIALECT
 from patinox.incremental.assembler import Assembly
@@ -167,7 +167,7 @@ class OllamaWriter(FlatWriter[OllamaState]):
         return replace(state, blocks=kept, muted=muted, is_length=is_length, plains=()), ()
 
     def _block_start(self, state: OllamaState, data: BlockStart, _assembly: Assembly) -> Written:
-        return _remember(state, data), ()
+        return _remember(state, as_call(data)), ()
 
     def _block_delta(self, state: OllamaState, data: BlockDelta, _assembly: Assembly) -> Written:
         key = place(data.message, data.block)
