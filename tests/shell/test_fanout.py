@@ -485,6 +485,28 @@ async def test_a_writer_that_fails_takes_only_its_own_readers_along(
         await reader.leave()
 
 
+async def test_a_sink_that_cannot_pack_does_not_end_the_delivery_of_others(
+    stream: ActiveStream, manager: StreamManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    class CannotPack(FakeSink):
+        def pack(self, data: bytes, *, final: bool) -> tuple[bytes, bool]:
+            raise ZeroDivisionError
+
+    other_stream = await manager.create()
+    broken, other = Reader(stream), Reader(other_stream)
+    await turns()
+    broken.subscription.sink = CannotPack()
+    write(stream, 1)
+    write(other_stream, 1)
+    await turns()
+    write(other_stream, 1)
+    await turns()
+    assert other.ids == [1, 2]
+    assert "broke off" in caplog.text
+    for reader in (broken, other):
+        await reader.leave()
+
+
 async def test_a_reader_behind_the_window_of_a_deleted_stream_is_told_a_gap_and_the_end(
     stream: ActiveStream, manager: StreamManager
 ) -> None:
