@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from typing import Any
 
 import aiohttp
@@ -11,6 +12,7 @@ import openai
 import pytest
 from tests.serving import ASK, Serving, official, serving
 
+from patinox.gateway.local_model import LocalModel
 from patinox.testing.upstream import CUT, DONE, Answer, Cut, Gate, ScriptedUpstream, event, refusal, role, said, words
 
 STREAMED = {**ASK, "stream": True}
@@ -190,6 +192,18 @@ async def test_an_error_with_the_status_200_is_no_success(
     upstream.script(answer)
     status, error = await refused(http, server, STREAMED)
     assert (status, error["code"], error["message"]) == (502, "oom", "Out of memory.")
+
+
+async def test_a_model_that_is_still_loading_is_503_and_the_server_is_not_ready(http: aiohttp.ClientSession) -> None:
+    never_ready = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    async with LocalModel(command=never_ready) as local, serving({}, local=local) as server:
+        async with http.post(server.calls, json={**ASK, "model": "local"}) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+            assert (await answer.json())["error"]["code"] == "upstream_starting"
+        async with http.get(f"{server.url}/readyz") as ready, http.get(f"{server.url}/healthz") as alive:
+            assert (ready.status, alive.status) == (503, 200)
+            assert (await ready.json())["local_model"] == "starting"
+        assert nothing_is_left(server)
 
 
 # ── after the first token ──

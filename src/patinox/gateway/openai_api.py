@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from patinox.core.chunks import Outcome
 from patinox.delivery.wire import SseWire
-from patinox.errors import InputError, PatinoxError, UpstreamError
+from patinox.errors import InputError, PatinoxError, UpstreamError, UpstreamStarting
 from patinox.formats.openai_chat import OPENAI_CHAT, assemble_completion
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.exchange import CallFailed, CallOptions, Exchange, require
@@ -127,4 +127,6 @@ def openai_error(error: PatinoxError) -> Reply:
     """An error as OpenAI's clients read it: `{"error": {"message", "type", "param", "code", …}}`."""
     reply, told = error_reply(error), error.as_dict()
     headers = error.headers if isinstance(error, CallFailed) else {}
+    if isinstance(error, UpstreamStarting):
+        headers = {"retry-after": "1"}
     return Reply({"error": {"type": told["code"], "param": None, **told}}, reply.status, reply.headers | headers)
