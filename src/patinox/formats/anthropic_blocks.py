@@ -20,7 +20,7 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, head
+from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, head
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -57,6 +57,7 @@ class BlocksReader:
         self.payloads = 0
         self.message = 0
         self.begun = 0
+        self.next = 0  # the number on the wire that a block has if nothing else is said
         self.open: dict[int, Block] = {}
         self._unsure: list[Block] = []
         self._problems = problems
@@ -67,7 +68,7 @@ class BlocksReader:
 
     def begin_message(self, number: int) -> None:
         """Forgets the blocks of the message before."""
-        self.message, self.begun = number, 0
+        self.message, self.begun, self.next = number, 0, 0
         self.open, self._unsure = {}, []
 
     def hole(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class BlocksReader:
         name, call_id = content.get("name"), content.get("id")
         if isinstance(kind, str) and kind.endswith(RESULT):
             of, name, call_id = "tool_result", kind.removesuffix(RESULT), content.get("tool_use_id")
-        plain = index == self.begun and not self.open and (of not in CALLS or bool(_word(name) and _word(call_id)))
+        plain = index == self.next and not self.open and (of not in CALLS or bool(_word(name) and _word(call_id)))
         block = self._begin(index, of, _word(name), _word(call_id))
         shape = self._contents(block, content)
         return shape, plain and content == head(of, block.name, block.call_id)
@@ -105,7 +106,8 @@ class BlocksReader:
         if op is None or key not in delta or (op != "annotation.add" and not isinstance(value, str)):
             return None
         shape = {**delta, key: self._grow(block, op, value)}
-        return shape, DELTAS.get((block.of, op)) == (kind, key) and len(delta) == 2
+        plain = DELTAS.get((block.of, op)) == (kind, key) and len(delta) == 2
+        return shape, plain and (op != "annotation.add" or citation(value) == value)
 
     def stop(self, block: Block) -> None:
         """A block ends. A call whose arguments are all there is ready; otherwise it shows in what follows."""
@@ -135,6 +137,7 @@ class BlocksReader:
     def _begin(self, index: int, of: BlockKind, name: str | None, call_id: str | None) -> Block:
         block = self.open[index] = Block(index, self.begun, of, name, call_id)
         self.begun += 1
+        self.next = max(self.next, index + 1)
         self.events.append(BlockStart(message=self.message, block=block.number, of=of, name=name, call_id=call_id))
         return block
 

@@ -211,16 +211,17 @@ class AnthropicReader:
     def _message(self, message: dict[str, Any]) -> dict[str, Any]:
         shape = dict(message)
         if isinstance(content := message.get("content"), list):
-            shape["content"] = [self._content(place, item) for place, item in enumerate(content)]
+            shape["content"] = [self._content(item) for item in content]
         if isinstance(usage := message.get("usage"), dict):
             self._blocks.events.append(replace(read_usage(usage, final=False), message=self._blocks.message))
             shape["usage"] = self._blocks.hole()
         return shape
 
-    def _content(self, place: int, item: Any) -> Any:
+    def _content(self, item: Any) -> Any:
         """A block that was whole when its message began."""
         if not isinstance(item, dict):
             return item
+        place = self._blocks.next
         shape, _ = self._blocks.start(place, item)
         self._blocks.stop(self._blocks.open[place])
         return shape
