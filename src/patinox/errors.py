@@ -16,6 +16,7 @@
     │   ├── BufferFull                buffer_full        503   overflow_strategy = "drop_newest" refused an append
     │   ├── ProducerGap               producer_gap       409   .expected (sequence) of an idempotent producer
     │   └── ProducerFenced            producer_fenced    403   a newer writer has taken over
+    ├── ConnectionNotFound            no_such_connection 404   a WebSocket that has left, or never was
     ├── LimitExceeded                 limit              429   .retry_after_s
     ├── ReaderTooSlow                 too_slow           408   the reader fell behind its hard bound; resumable
     ├── ShuttingDown                  shutting_down      503
@@ -181,6 +182,13 @@ class ProducerFenced(StreamError):
 
     code = "producer_fenced"
     http_status = 403
+
+
+class ConnectionNotFound(PatinoxError):
+    """No WebSocket connection has this id (any more)."""
+
+    code = "no_such_connection"
+    http_status = 404
 
 
 class LimitExceeded(PatinoxError):

@@ -16,7 +16,7 @@ import msgspec
 
 from patinox.config.choices import BackpressureStrategy, OnAbandon, OverflowStrategy, PaceTo, Retain
 from patinox.config.combinations import refusal
-from patinox.config.kinds import Choice, Flag
+from patinox.config.kinds import Choice, Flag, Names
 from patinox.config.quantities import Abandon, Count, Duration, Fraction, Size
 from patinox.config.schema import Problem, Settings
 from patinox.config.units import DAY_S, HOUR_S, MIB
@@ -78,6 +78,20 @@ class WebSocketConfig(Settings, frozen=True, kw_only=True):
             zero="no limit",
         ),
     ] = 0
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Names(
+            "Origins of web pages that may open a socket, such as https://app.example.com, beside the server's "
+            "own; * is any."
+        ),
+    ] = ()
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Names(
+            "Host names that a socket's handshake may ask for; where empty, any, but on a loopback address "
+            "only this machine's own."
+        ),
+    ] = ()
 
 
 class BackpressureConfig(Settings, frozen=True, kw_only=True):

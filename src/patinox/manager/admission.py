@@ -41,12 +41,17 @@ class Admission:
         config = self._config
         if self.connections >= config.sse.max_connections:
             raise self._refusal("max_connections", config.sse.max_connections, status=503)
-        per_stream = config.max_connections_per_stream
-        if feed is not None and 0 < per_stream <= feed.readers:
-            raise self._refusal("max_connections_per_stream", per_stream)
+        if feed is not None:
+            self.check_feed(feed)
         per_address = config.max_connections_per_address
         if 0 < per_address <= self._by_address[address]:
             raise self._refusal("max_connections_per_address", per_address)
+
+    def check_feed(self, feed: Feed) -> None:
+        """Whether one more reader of this stream would be let in, over a connection that already was."""
+        per_stream = self._config.max_connections_per_stream
+        if 0 < per_stream <= feed.readers:
+            raise self._refusal("max_connections_per_stream", per_stream)
 
     def leave(self, address: str) -> None:
         """Lets a reader out."""

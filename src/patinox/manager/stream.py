@@ -63,6 +63,7 @@ class ActiveStream:
         self._store = manager.store
         self._clock = clock
         self.on_end: Callable[[], None] = lambda: None
+        self.channel: str | None = None
         self._cancel_producer: Callable[[], None] | None = None
         self._abandon_timer: asyncio.TimerHandle | None = None
         self._writes = 0
@@ -253,7 +254,9 @@ class ActiveStream:
     def describe(self) -> dict[str, Any]:
         """The facts without the content."""
         facts = {"id": self.id, "epoch": self.epoch, "state": self.state, "position": self.position}
-        more = {"created": self.created_s, "metadata": self.metadata, "readers": self.feed.readers}
+        more: dict[str, Any] = {"created": self.created_s, "metadata": self.metadata, "readers": self.feed.readers}
+        if self.channel is not None:
+            more["channel"] = self.channel
         return {**facts, **more, "retain": self.options.retain, "on_abandon": str(self.options.on_abandon)}
 
     def stats(self) -> dict[str, Any]:

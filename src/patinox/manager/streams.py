@@ -37,6 +37,7 @@ from patinox.errors import (
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.registry import builtin
 from patinox.manager.admission import Admission
+from patinox.manager.channels import Channel, Channels
 from patinox.manager.relay import Relay, pump
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream, StreamOptions
@@ -76,6 +77,8 @@ class StreamManager:
         self._clock = clock
         self._streams: dict[str, ActiveStream] = {}
         self._by_epoch: dict[str, ActiveStream] = {}
+        self.channels = Channels(self, clock=clock, new_epoch=partial(_random, 12))
+        self._on_drain: dict[Callable[[], None], None] = {}
         self._gone: dict[str, None] = {}
         self._pumps: dict[asyncio.Task[None], ActiveStream] = {}
         self._fanout: Fanout | None = None
@@ -120,21 +123,42 @@ class StreamManager:
         retain: Retain | str | None = None,
         on_abandon: OnAbandon | str | None = None,
         producer: str | None = None,
+        channel: str | None = None,
     ) -> ActiveStream:
         """A new, open stream. Without an `id` it gets one with 131 random bits.
 
+        `channel` names the channel whose readers get it too, announced with its `metadata`.
         `producer` is on whose account it runs (over HTTP, the client's address), for `max_streams_per_producer`.
         Raises `StreamExists`, `LimitExceeded` at `max_streams`, `InputError` for an id or metadata that won't do.
         """
         self._start()
         stream_id = self._new_id(id)
         options = self._options(ttl_s, retain, on_abandon)
+        room = None if channel is None else self.channel(channel)
         head = StreamHead(stream_id, _random(12), self._clock(), _plain(metadata))
         self.admission.begin_stream(len(self._streams), producer)
-        stream = ActiveStream(head, options, self, clock=self._clock, on_growth=self._grown)
+        on_growth = self._grown if room is None else partial(self._grown_in, room)
+        stream = ActiveStream(head, options, self, clock=self._clock, on_growth=on_growth)
         stream.on_end = partial(self.admission.end_stream, producer)
         self._streams[stream_id] = self._by_epoch[head.epoch] = stream
+        if room is not None:
+            self.channels.enrol(stream, room)
         return stream
+
+    def channel(self, name: str) -> Channel:
+        """The channel of this name: many streams, read as one. Made where there is none.
+
+        Raises `InputError` for a name that won't do, `LimitExceeded` when there are too many.
+        """
+        self._start()
+        if not _STREAM_ID.match(name):
+            raise InputError("a channel's name has 1 to 128 of A-Z a-z 0-9 . _ ~ - and begins with a letter or a digit")
+        return self.channels.get(name)
+
+    async def broadcast(self, data: Any, channel: str | None = None) -> None:
+        """Tells everybody who reads a channel (without a name: any), and keeps it like all that is written."""
+        for room in self.channels if channel is None else (self.channel(channel),):
+            await room.broadcast(data)
 
     def get(self, stream_id: str) -> ActiveStream:
         """The stream with this id. Raises `StreamNotFound`, or `StreamGone` for one that was deleted."""
@@ -172,6 +196,7 @@ class StreamManager:
         id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_abandon: OnAbandon | str | None = None,
+        channel: str | None = None,
     ) -> Relay:
         """A relay of any source into a new stream: nothing is read until it is awaited or attached to.
 
@@ -181,7 +206,7 @@ class StreamManager:
         wrapped = Source(source, formats=self.formats, format_=None if format is None else self.format(format).name)
 
         async def start(ready: Source) -> ActiveStream:
-            stream = await self.create(id=id, metadata=metadata, on_abandon=on_abandon)
+            stream = await self.create(id=id, metadata=metadata, on_abandon=on_abandon, channel=channel)
             self.run(ready, stream)
             return stream
 
@@ -242,11 +267,19 @@ class StreamManager:
         """Whether it takes nothing new any more."""
         return self._closing
 
+    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Has `callback` called when nothing new is taken any more, before the streams end. Returns what undoes it."""
+        self._on_drain[callback] = None
+        return partial(self._on_drain.pop, callback, None)
+
     async def drain(self, reason: str = "the server is shutting down") -> None:
         """Takes nothing new, and ends what runs as `interrupted`; every reader is told at once."""
         self._closing = True
+        for callback in tuple(self._on_drain):
+            callback()
         for stream in list(self._streams.values()):
             stream.interrupt_nowait(reason)
+        self.channels.close_nowait()
         if self._pumps:  # each was told to stop when its stream ended, and is closing its source
             await asyncio.wait(tuple(self._pumps))
 
@@ -267,6 +300,10 @@ class StreamManager:
         if self._fanout is not None:
             self._fanout.mark(feed)
 
+    def _grown_in(self, channel: Channel, feed: Feed) -> None:
+        self._grown(feed)
+        channel.grown(feed)
+
     async def _sweep_forever(self) -> None:
         while True:
             await asyncio.sleep(min(60.0, max(0.05, self.config.ttl_s / 4)))
@@ -278,6 +315,7 @@ class StreamManager:
         over = [s for s in self._streams.values() if s.ended_s is not None and s.ended_s + s.options.ttl_s <= now_s]
         for stream in over:
             await self._forget(stream)
+        self.channels.sweep()
         return len(over)
 
     async def _forget(self, stream: ActiveStream) -> None:
@@ -286,6 +324,7 @@ class StreamManager:
         self._gone[stream.id] = None
         if len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
+        self.channels.forgotten(stream)
         await self.store.delete(stream.id)
 
     def _new_id(self, wanted: str | None) -> str:

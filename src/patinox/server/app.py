@@ -15,9 +15,11 @@ from patinox.gateway.client import UpstreamClient
 from patinox.gateway.upstreams import Upstreams
 from patinox.manager import StreamManager
 from patinox.server.health import Health
-from patinox.transports import streams_api
+from patinox.transports import channels_api, streams_api
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import Receive
+from patinox.transports.websocket import hub as websocket
+from patinox.transports.websocket.hub import WebSocketHandler
 from patinox.web import CONTENT_SECURITY_POLICY, Asset, load_assets
 
 
@@ -34,9 +36,12 @@ class ServerApp:
     def __init__(self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> None:
         self.manager = manager
         self.health = Health(manager, upstreams)
+        self.websockets = WebSocketHandler(manager)
         self._router = Router(
             [
                 *streams_api.routes(manager),
+                *channels_api.routes(manager),
+                *websocket.routes(self.websockets),
                 *openai_api.routes(manager, upstreams, client),
                 *self.health.routes(),
                 *_pages(),
@@ -51,6 +56,9 @@ class ServerApp:
 
 
 async def _not_found(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})  # before accepting: servers answer 403
+        return
     await error_reply(NotFound(f"there is nothing at {scope.get('path', '')[:200]}"))(scope, receive, send)
 
 

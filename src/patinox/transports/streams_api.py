@@ -49,11 +49,12 @@ class StreamsApi:
     async def create(self, request: Request) -> Asgi:
         """`POST /v1/streams`."""
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
-        allowed = {"id", "metadata", "ttl", "retain", "on_abandon"}
+        allowed = {"id", "metadata", "ttl", "retain", "on_abandon", "channel"}
         _refuse_unknown(body, allowed)
         stream = await self._manager.create(
             id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
-            retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), producer=address_of(request.scope),
+            retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), channel=_string(body, "channel"),
+            producer=address_of(request.scope),
         )  # fmt: skip
         location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
         return Reply(stream.describe(), 201, {"location": location})

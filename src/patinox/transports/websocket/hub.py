@@ -1,0 +1,214 @@
+"""The hub: every WebSocket of one manager, from the handshake to the close.
+
+    handshake ─▶ Origin and Host ─▶ subprotocol ─▶ a place (max_connections) ─▶ accept ─▶ WebSocketConnection.run
+                   └─ 403             └─ 400          └─ 503, 429
+
+A refusal is an HTTP answer where the server can give one (ASGI's `websocket.http.response`), else it closes before
+accepting, which servers make a 403. As an ASGI application it can be routed to as it is.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, MutableMapping
+from typing import Any
+
+import msgspec
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from patinox.core.chunks import Text
+from patinox.core.codec import encode_data
+from patinox.delivery.sink import Send
+from patinox.errors import ConnectionNotFound, InputError, LimitExceeded, PatinoxError, ShuttingDown
+from patinox.manager import ActiveStream, Relay, StreamManager
+from patinox.transports.endpoint import error_reply
+from patinox.transports.http import CONNECTION, Receive, address_of
+from patinox.transports.websocket import protocol
+from patinox.transports.websocket.connection import WebSocketConnection
+from patinox.transports.websocket.origins import Door, chosen_subprotocol
+from patinox.transports.websocket.outlet import AsgiOutlet, DirectOutlet, Outlet
+from patinox.transports.websocket.protocol import SUBPROTOCOL, Subscribe
+
+Scope = MutableMapping[str, Any]
+
+
+class Forbidden(PatinoxError):
+    """A handshake that this server does not take from there."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class UpgradeRequired(InputError):
+    """A plain request for what is a WebSocket."""
+
+    code = "upgrade_required"
+    http_status = 426
+
+
+class WebSocketHandler:
+    """Serves `patinox.v1` to any number of sockets, each with many streams.
+
+        hub = WebSocketHandler(manager)
+        app.router.routes.append(WebSocketRoute("/ws", hub))          # as an ASGI application
+        await hub.handle_connection(websocket)                        # in an endpoint of your own
+
+    `allowed_origins` and `allowed_hosts` are added to those of `streaming.websocket`.
+    """
+
+    def __init__(
+        self, manager: StreamManager, *, allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = ()
+    ) -> None:
+        config = manager.config.websocket
+        self.manager = manager
+        self.connections: dict[str, WebSocketConnection] = {}
+        self._door = Door((*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts))
+        self._stop_watching: Callable[[], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocketHandler {len(self.connections)} connections>"
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of the hub: sockets, and what they read."""
+        subscriptions = sum(len(connection.readings) for connection in self.connections.values())
+        return {"connections": len(self.connections), "subscriptions": subscriptions}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection, as an ASGI application; a plain request is told to upgrade."""
+        if scope["type"] == "http":
+            error = UpgradeRequired(f"this is a WebSocket: connect with the subprotocol {SUBPROTOCOL}")
+            reply = error_reply(error)
+            reply.headers |= {"upgrade": "websocket", "connection": "upgrade"}
+            await reply(scope, receive, send)
+        else:
+            await self.handle_connection(scope, receive, send)
+
+    async def handle_connection(
+        self, socket: WebSocket | Scope, receive: Receive | None = None, send: Send | None = None,
+        *, connection_id: str | None = None, metadata: MutableMapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Serves one socket until it ends: a Starlette or FastAPI `WebSocket`, not accepted yet, or ASGI's three.
+
+        `connection_id` is the application's own name for it, for `stream_response`; `metadata` is kept with it.
+        """
+        if isinstance(socket, WebSocket):
+            scope, receive, send = socket.scope, socket.receive, _told_as_oserror(socket)
+        elif receive is not None and send is not None:
+            scope = socket
+        else:
+            raise TypeError("handle_connection takes a WebSocket, or scope, receive and send")
+        if (await receive())["type"] != "websocket.connect":
+            return
+        address = address_of(scope)
+        try:
+            subprotocol = self._admit(scope, address)
+        except PatinoxError as error:
+            await _refuse(error, scope, receive, send)
+            return
+        try:
+            await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
+            await self._serve(scope, receive, send, address, connection_id or secrets.token_urlsafe(12), metadata)
+        except OSError:
+            pass  # it left before it was let in
+        finally:
+            self.manager.admission.leave(address)
+
+    def _admit(self, scope: Scope, address: str) -> str | None:
+        refusal = self._door.refusal(scope)
+        if refusal is not None:
+            raise Forbidden(refusal)
+        try:
+            subprotocol = chosen_subprotocol(scope.get("subprotocols") or (), SUBPROTOCOL)
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        if self.manager.is_closing:
+            raise ShuttingDown("the server is shutting down")
+        self.manager.admission.enter(None, address)
+        return subprotocol
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, address: str, connection_id: str,
+        metadata: MutableMapping[str, Any] | None,
+    ) -> None:  # fmt: skip
+        if connection_id in self.connections:
+            raise ValueError(f"there is a connection {connection_id!r} already")
+        direct = scope.get("extensions", {}).get(CONNECTION)
+        outlet: Outlet = AsgiOutlet(send) if direct is None else DirectOutlet(direct)
+        connection = WebSocketConnection(
+            connection_id, self.manager, outlet, receive, send, address=address, metadata=metadata
+        )
+        self.connections[connection_id] = connection
+        if self._stop_watching is None:
+            self._stop_watching = self.manager.on_drain(self._drain)
+        try:
+            await connection.run()
+        finally:
+            del self.connections[connection_id]
+
+    def _drain(self) -> None:
+        for connection in tuple(self.connections.values()):
+            connection.drain()
+
+    # ── what an application may do with its sockets ──
+
+    async def stream_response(self, connection_id: str, response_stream: Any) -> ActiveStream:
+        """Streams anything that yields (or an `ActiveStream`, or a `Relay`) to one socket; returns its stream.
+
+        The stream goes on if the socket leaves, and anybody may attach to it. Raises `ConnectionNotFound`.
+        """
+        connection = self.connections.get(connection_id)
+        if connection is None:
+            raise ConnectionNotFound(f"there is no connection {connection_id[:80]!r}")
+        if isinstance(response_stream, ActiveStream):
+            stream = response_stream
+        else:
+            relay = response_stream if isinstance(response_stream, Relay) else self.manager.relay(response_stream)
+            stream = await relay
+        await connection.read_stream(stream, Subscribe(stream=stream.id), "start")
+        return stream
+
+    async def broadcast(self, data: Any, channel: str | None = None) -> None:
+        """Tells everybody who reads a channel; without a name, every socket there is.
+
+        What is told to a channel is kept and resumed with it. What is told to every socket belongs to no stream, so it
+        is a `chunk` without `stream` and `id`, told now and never again.
+        """
+        if channel is not None:
+            await self.manager.broadcast(data, channel)
+            return
+        value = Text(data) if isinstance(data, str) else data
+        facts = {"event": value.kind, "data": msgspec.Raw(encode_data(value))}
+        message = protocol.answer("chunk", None, facts)
+        for connection in tuple(self.connections.values()):
+            connection.notify(message)
+
+
+async def _refuse(error: PatinoxError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers a handshake with an HTTP error where the server can (ASGI's extension), else closes before accepting."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        code = 1012 if isinstance(error, ShuttingDown) else 4429 if isinstance(error, LimitExceeded) else 1008
+        await send({"type": "websocket.close", "code": code, "reason": error.message[:120]})
+        return
+
+    async def denied(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await error_reply(error)(scope, receive, denied)
+
+
+def _told_as_oserror(socket: WebSocket) -> Send:
+    """The socket's `send`, which says that the client has gone as servers do."""
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        try:
+            await socket.send(message)
+        except WebSocketDisconnect as error:
+            raise ConnectionResetError("the client has gone") from error
+
+    return send
+
+
+def routes(hub: WebSocketHandler) -> list[BaseRoute]:
+    """`/v1/ws`, for a Starlette router: the socket, and what a plain request is told."""
+    return [WebSocketRoute("/v1/ws", hub), Route("/v1/ws", hub)]

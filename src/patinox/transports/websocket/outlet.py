@@ -1,0 +1,237 @@
+"""The way out of one socket, shared by its answers and by all its subscriptions.
+
+DirectOutlet   on our own server: whole frames, joined in any number, in one write
+AsgiOutlet     in anybody's: one `websocket.send` a message, driven by hand as the sinks of `delivery/sink.py` are
+
+A server's `send` may have to wait for its client. Then the outlet's one task finishes that message, and whoever wants
+to send next waits for its turn: messages leave whole and in order, and a subscription that is dropped meanwhile takes
+nothing of anybody else's with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Awaitable, Generator, Sequence
+from typing import Any, Protocol
+
+from patinox.core.chunks import EventId
+from patinox.delivery.feed import Feed
+from patinox.delivery.sink import Send, start
+from patinox.delivery.subscription import Subscription
+from patinox.transports.websocket.frames import DirectSocket
+from patinox.transports.websocket.wire import DEFLATED, FRAMES, LINES, Packaging, end_of_reading
+
+
+class Outlet(Protocol):
+    """A sink that takes what its `packaging` made."""
+
+    packaging: Packaging
+
+    @property
+    def kind(self) -> str:
+        """Which sinks `pack` alike."""
+        ...
+
+    def pack(self, data: bytes, *, final: bool) -> Any:
+        """The message for joined data; an end of one stream is not one of the socket."""
+        ...
+
+    def push(self, message: Any) -> Awaitable[None] | None:
+        """Sends now, or returns what waits until it was sent."""
+        ...
+
+    async def say(self, message: bytes) -> None:
+        """Sends one message that is not packaged yet."""
+        ...
+
+    def abort(self) -> None:
+        """Lets go of what was not taken."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends its task."""
+        ...
+
+
+class DirectOutlet:
+    """Frames, straight to our own server's socket."""
+
+    __slots__ = ("_sink", "_socket", "packaging")
+
+    def __init__(self, socket: DirectSocket) -> None:
+        self._socket = socket
+        self._sink = socket.direct_sink()
+        self.packaging = DEFLATED if socket.deflates else FRAMES
+
+    @property
+    def kind(self) -> str:
+        """Which sinks `pack` alike."""
+        return self.packaging.name
+
+    def pack(self, data: bytes, *, final: bool) -> Any:
+        """The frames as they are."""
+        return self._sink.pack(data, final=False)
+
+    def push(self, message: Any) -> Awaitable[None] | None:
+        """Writes them."""
+        return self._sink.push(message) if message else None
+
+    async def say(self, message: bytes) -> None:
+        """Writes one message."""
+        pending = self._sink.push(self._sink.pack(self.packaging.wrap(message), final=False))
+        if pending is not None:
+            await pending
+
+    def abort(self) -> None:
+        """Ends the connection now."""
+        self._socket.abort()
+
+    async def aclose(self) -> None:
+        """Nothing: there is no task."""
+
+
+class AsgiOutlet:
+    """Messages, one ASGI event each."""
+
+    __slots__ = ("_is_probed", "_needs_task", "_send", "_task", "packaging")
+
+    kind = "websocket"
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._task: asyncio.Task[None] | None = None
+        self._needs_task = False
+        self._is_probed = False
+        self.packaging = LINES
+
+    def pack(self, data: bytes, *, final: bool) -> Any:
+        """The messages of joined lines, as strings."""
+        return data.decode().split("\n")[:-1]
+
+    def push(self, message: Sequence[str]) -> Awaitable[None] | None:
+        """Sends them one after the other, as far as that does not have to wait."""
+        if self._task is not None:
+            return _in_turn(self, message)
+        if self._needs_task:
+            return self._finish(None, message) if message else None
+        for count, text in enumerate(message, 1):
+            pending = start(self._send({"type": "websocket.send", "text": text}))
+            if pending is not None:
+                return self._finish(pending, message[count:])
+        return None
+
+    def _finish(self, pending: Awaitable[None] | None, rest: Sequence[str]) -> Awaitable[None]:
+        """Has the task send what is left."""
+        self._task = task = asyncio.get_running_loop().create_task(self._send_all(pending, rest))
+        task.add_done_callback(self._finished)
+        return _outcome(task)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled():
+            task.exception()  # whoever waits for it raises it; nobody may
+
+    async def _send_all(self, pending: Awaitable[None] | None, rest: Sequence[str]) -> None:
+        if pending is not None:
+            await pending
+        for text in rest:
+            await self._send({"type": "websocket.send", "text": text})
+
+    async def wait_turn(self) -> None:
+        """Waits until nothing is being sent."""
+        while self._task is not None:
+            await asyncio.wait((self._task,))
+
+    async def say(self, message: bytes) -> None:
+        """Sends one message, and finds out with the first how this `send` can be driven.
+
+        A server's own finishes at once, called from anywhere. A middleware between may need a task, or hand the message
+        to one: it raises or has to wait when it is called outside of one, and is left to tasks from then on.
+        """
+        text = message.decode()
+        if self._is_probed:
+            pending = self.push([text])
+            if pending is not None:
+                await pending
+            return
+        self._is_probed = True
+        await self._probe(text)
+
+    async def _probe(self, text: str) -> None:
+        loop = asyncio.get_running_loop()
+        tried: asyncio.Future[Awaitable[None] | None] = loop.create_future()
+
+        def attempt() -> None:
+            try:
+                pending = start(self._send({"type": "websocket.send", "text": text}))
+            except Exception as error:
+                if not tried.done():
+                    tried.set_exception(error)
+            else:
+                if not tried.done():
+                    tried.set_result(pending)
+
+        loop.call_soon(attempt)
+        try:
+            pending = await tried
+        except OSError:
+            raise
+        except Exception:
+            self._needs_task = True
+            await self._send({"type": "websocket.send", "text": text})
+            return
+        if pending is not None:
+            self._needs_task = True
+            await pending
+
+    def abort(self) -> None:
+        """Nothing: the server ends the connection when its application has returned."""
+
+    async def aclose(self) -> None:
+        """Ends its task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+
+@types.coroutine
+def _in_turn(outlet: AsgiOutlet, message: Sequence[str]) -> Generator[Any, Any, None]:
+    """Waits for what is being sent, and sends. Like all that a sink returns, it may never be awaited at all."""
+    yield from outlet.wait_turn().__await__()
+    pending = outlet.push(message)
+    if pending is not None:
+        yield from pending.__await__()
+
+
+@types.coroutine
+def _outcome(task: asyncio.Task[None]) -> Generator[Any, Any, None]:
+    """Waits for a task without ending it when the one who waits is cancelled."""
+    yield from asyncio.wait((task,)).__await__()
+    task.result()
+
+
+class ForeignSink:
+    """An outlet for one reader in a foreign dialect: it is told the end as an op too."""
+
+    __slots__ = ("_feed", "_outlet", "_subscription", "kind")
+
+    def __init__(self, outlet: Outlet, feed: Feed, subscription: Subscription) -> None:
+        self._outlet = outlet
+        self._feed = feed
+        self._subscription = subscription
+        self.kind = outlet.kind
+
+    def pack(self, data: bytes, *, final: bool) -> Any:
+        """The messages, and the `end` after the last."""
+        return self._outlet.pack(data + self._end() if final else data, final=final)
+
+    def _end(self) -> bytes:
+        feed = self._feed
+        outcome = None if self._subscription.gaps or feed.outcome is None else feed.outcome.value
+        position = EventId(feed.log.epoch, feed.log.head)
+        return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, outcome))
+
+    def push(self, message: Any) -> Awaitable[None] | None:
+        """Sends them."""
+        return self._outlet.push(message)
