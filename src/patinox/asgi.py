@@ -4,13 +4,14 @@
 
     app.mount("/live", PatinoxApp(manager))               # all calls on streams, in FastAPI, Starlette, Litestar, …
     return await sse_response(request, manager.relay(…))  # one endpoint that streams, and resumes, an answer
+    app.router.routes.append(WebSocketRoute("/ws", websocket_endpoint(manager)))          # many streams on one socket
 
 Needs Starlette (`pip install "patinox[server]"`, or FastAPI, which brings it).
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 from starlette.requests import Request
@@ -23,12 +24,17 @@ from patinox.delivery.sink import Send
 from patinox.errors import PatinoxError
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.manager.stream import parse_after
+from patinox.transports import channels_api
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, Receive, address_of
 from patinox.transports.negotiation import negotiate
+from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
 from patinox.transports.streams_api import routes
+from patinox.transports.websocket import hub as websocket
+from patinox.transports.websocket.hub import WebSocketHandler
 
-__all__ = ["Endpoint", "PatinoxApp", "StreamResponse", "sse_response"]
+__all__ = ["Endpoint", "PatinoxApp", "SSEEvent", "SSEFormatter", "SSEHandler", "StreamResponse", "WebSocketHandler",
+           "sse_response", "websocket_endpoint"]  # fmt: skip
 
 
 class PatinoxApp:
@@ -41,7 +47,9 @@ class PatinoxApp:
     def __init__(self, manager: StreamManager | None = None) -> None:
         self.manager = manager if manager is not None else StreamManager()
         self._owns_manager = manager is None
-        self._router = Router(routes(self.manager))
+        self.websockets = WebSocketHandler(self.manager)
+        calls = (*routes(self.manager), *channels_api.routes(self.manager), *websocket.routes(self.websockets))
+        self._router = Router(calls)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one connection, or the lifespan."""
@@ -62,6 +70,16 @@ class PatinoxApp:
                     await self.manager.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def websocket_endpoint(
+    manager: StreamManager, *, allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = ()
+) -> WebSocketHandler:
+    """An ASGI application that speaks `patinox.v1` to WebSockets: many streams and channels on one socket.
+
+    Web pages of the server's own origin may open one, and those of `allowed_origins`.
+    """
+    return WebSocketHandler(manager, allowed_origins=allowed_origins, allowed_hosts=allowed_hosts)
 
 
 class StreamResponse(Response):

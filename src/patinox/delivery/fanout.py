@@ -127,10 +127,13 @@ class Fanout:
     def _run_pass(self) -> None:
         deadline = self._loop.time() + _SLICE_S
         assert self._pass is not None
-        for _ in self._pass:
-            if self._loop.time() > deadline:
-                self._loop.call_soon(self._run_pass)
-                return
+        try:
+            for _ in self._pass:
+                if self._loop.time() > deadline:
+                    self._loop.call_soon(self._run_pass)
+                    return
+        except Exception:  # a fault in one stream must not end the delivery of all others
+            _log.exception("a pass over the readers broke off")
         self._pass = None
         if self._dirty and not self._closed:  # marked while the last feed was being delivered
             self.mark(next(iter(self._dirty)))
@@ -168,16 +171,17 @@ class Fanout:
                 self._finish(subscription, error)
             return
         head = view.log.head
-        packed: dict[tuple[type[Any], int], Packed | None] = {}  # by kind of sink and cursor: nearly always one
+        packed: dict[tuple[str, int, str | None], Packed | None] = {}  # by kind, cursor, audience: nearly always one
         for count, subscription in enumerate(tuple(view.parked), 1):
             if not count % _LOOK_AT_CLOCK_EVERY:
                 yield
             sink, cursor = subscription.sink, subscription.cursor
             if sink is None or cursor >= head or subscription.task is not None:
                 continue  # left, or was brought further, while the loop had other things to do
-            key = (type(sink), cursor)
+            audience = subscription.audience if view.last_addressed > cursor else None
+            key = (sink.kind, cursor, audience)
             if key not in packed:
-                packed[key] = self._pack(feed, view, sink, cursor)
+                packed[key] = self._pack(feed, view, sink, cursor, audience)
             known = packed[key]
             if known is None:
                 self._catch_up_later(subscription, None)
@@ -200,13 +204,13 @@ class Fanout:
         elif packed.over:
             self._finish(subscription)
 
-    def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int) -> Packed | None:
+    def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int, audience: str | None) -> Packed | None:
         """None where a task has to write: frames that are not hot (any more), and large ones.
 
         Middlewares hand large bodies to a thread (Starlette's GZip), which takes a task to wait for it.
         How the feed stands is looked at here, since it may grow or end while the pass has given the loop back.
         """
-        batch = view.take(cursor, MAX_WRITE_BYTES)
+        batch = view.take(cursor, MAX_WRITE_BYTES, audience)
         if batch is None or len(batch.data) >= 2 * MAX_WRITE_BYTES:
             return None
         over = feed.ended and batch.upto >= view.log.head
@@ -297,7 +301,7 @@ class Fanout:
         self._beat = None
 
     def _beats(self) -> Iterator[None]:
-        messages: dict[tuple[type[Any], bytes], Message] = {}
+        messages: dict[tuple[str, bytes], Message] = {}
         for count, subscription in enumerate(tuple(self._subscriptions), 1):
             if not count % _LOOK_AT_CLOCK_EVERY:
                 yield
@@ -309,11 +313,11 @@ class Fanout:
             subscription.quiet_ticks = 0
             self._beat_one(subscription, messages)
 
-    def _beat_one(self, subscription: Subscription, messages: dict[tuple[type[Any], bytes], Message]) -> None:
+    def _beat_one(self, subscription: Subscription, messages: dict[tuple[str, bytes], Message]) -> None:
         sink, heartbeat = subscription.sink, subscription.view.wire.heartbeat
         if not heartbeat:
             return
-        key = (type(sink), heartbeat)
+        key = (sink.kind, heartbeat)
         if key not in messages:
             messages[key] = sink.pack(heartbeat, final=False)
         try:

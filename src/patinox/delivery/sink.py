@@ -17,7 +17,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Sink(Protocol):
-    """Where frames leave."""
+    """Where frames leave. Sinks of one `kind` send the same messages."""
+
+    @property
+    def kind(self) -> str:
+        """Which sinks `pack` alike."""
+        ...
 
     def pack(self, data: bytes, *, final: bool) -> Message:
         """The message for `data`; shared by all sinks of this kind, so a sink never hands it out to be changed."""
@@ -74,6 +79,7 @@ class AsgiSink:
     """
 
     __slots__ = ("_send",)
+    kind = "asgi"
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -25,7 +25,8 @@ _PAGE = 64  # chunks that a reader in the same process holds at a time
 class Subscription:
     """A reader of frames. `open` before anything else, `close` at the end, whatever happened between.
 
-    `cursor` is the last sequence that was handed out; `lag` how many records it is behind the head.
+    `cursor` is the last sequence that was handed out; `lag` how many records it is behind the head. `audience` is who
+    reads, where records may be addressed to some readers only.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Subscription:
         "_on_close",
         "_part",
         "attachment",
+        "audience",
         "cursor",
         "feed",
         "gaps",
@@ -47,8 +49,9 @@ class Subscription:
         "when_done",
     )  # fmt: skip
 
-    def __init__(self, feed: Feed, view: View, attachment: Attachment) -> None:
+    def __init__(self, feed: Feed, view: View, attachment: Attachment, audience: str | None = None) -> None:
         self.feed = feed
+        self.audience = audience
         self.view = view
         self.attachment = attachment
         self.cursor = attachment.cursor
@@ -119,10 +122,11 @@ class Subscription:
 
     def _snapshot(self) -> bytes:
         # The assembly stands at the head, which may have moved since the decision: so does the cursor, with it.
+        assembled = self.feed.assembly.snapshot()
         log, ended = self.feed.log, self.feed.ended
         self.cursor = log.head - 1 if ended else log.head
         event_id = f"{log.epoch}-{self.cursor}"
-        state = {"id": self.feed.head.id, "position": event_id, **self.feed.assembly.snapshot()}
+        state = {"id": self.feed.head.id, "position": event_id, **assembled}
         return self.view.wire.control("snapshot", state, event_id)
 
     def take(self) -> Batch | None:
@@ -132,7 +136,7 @@ class Subscription:
             return None
         if view.upto < view.log.head:
             view.advance()
-        batch = view.take(self.cursor, MAX_WRITE_BYTES)
+        batch = view.take(self.cursor, MAX_WRITE_BYTES, self.audience)
         if batch is not None:
             self.cursor = batch.upto
         return batch
@@ -158,7 +162,7 @@ class Subscription:
             return await self._jump(jump_to, "dropped")
         if self.cursor + 1 < self.feed.oldest:
             return await self._jump(self.feed.oldest - 1)
-        batch = await self.view.cold(self.cursor, MAX_WRITE_BYTES, self._part)
+        batch = await self.view.cold(self.cursor, MAX_WRITE_BYTES, self._part, self.audience)
         self._part = 0
         if batch.upto == self.cursor and self.cursor + 1 < self.feed.log.first:  # the store has forgotten the stream
             return await self._jump(self.feed.log.first - 1)

@@ -45,6 +45,8 @@ class View:
         self.wire = wire
         self.readers = 0
         self.parked: dict[Any, None] = {}
+        self.last_addressed = 0
+        self._addressed: dict[int, tuple[frozenset[str], bytes]] = {}
         self._assembly = assembly
         self._writer = format_.writer
         self._read = read
@@ -101,18 +103,33 @@ class View:
         while self._upto < self.log.head:
             for chunk in self.log.slice(self._upto, _PAGE):
                 self._state, frames = self._fold(self._state, chunk)
-                self._frames.append(self.wire.record(chunk.id, frames) if frames else b"")
+                made = self.wire.record(chunk.id, frames) if frames else b""
+                addressees = getattr(chunk.data, "to", None)
+                if addressees is not None:
+                    self._addressed[chunk.sequence] = (addressees, made)
+                    self.last_addressed = chunk.sequence
+                    made = b""
+                self._frames.append(made)
                 self._upto = chunk.sequence
         stale = self.log.first - 1 - self._base
         if stale >= CHECKPOINT_EVERY or stale > len(self._frames) >> 1:
             del self._frames[:stale]
             self._base += stale
+            for sequence in [sequence for sequence in self._addressed if sequence <= self._base]:
+                del self._addressed[sequence]
 
-    def take(self, after: int, max_bytes: int) -> Batch | None:
-        """The hot frames after `after`, joined up to about `max_bytes` (at least one); None when they are not hot."""
+    def take(self, after: int, max_bytes: int, audience: str | None = None) -> Batch | None:
+        """The hot frames after `after`, joined up to about `max_bytes` (at least one); None when they are not hot.
+
+        Frames of records that are addressed are there for their own `audience` only.
+        """
         if not self.primed or after < self._base:
             return None
         frames = self._frames[after - self._base :]
+        if audience is not None and self.last_addressed > after:
+            for sequence, (addressees, made) in self._addressed.items():
+                if sequence > after and audience in addressees:
+                    frames[sequence - after - 1] = made
         if len(frames) == 1:
             return Batch(frames[0], after + 1)
         size_bytes = 0
@@ -122,7 +139,7 @@ class View:
                 return Batch(b"".join(frames[:count]), after + count)
         return Batch(b"".join(frames), after + len(frames))
 
-    async def cold(self, after: int, max_bytes: int, part: int = 0) -> Batch:
+    async def cold(self, after: int, max_bytes: int, part: int = 0, audience: str | None = None) -> Batch:
         """The same from the store, made again from the nearest checkpoint; `part` frames of the first are left out.
 
         A `part` that the first record cannot have had was counted in another format: then the record goes out whole.
@@ -137,6 +154,8 @@ class View:
                 mark = chunk.sequence
                 if mark <= after:
                     continue
+                if not _is_for(chunk, audience):
+                    frames = ()
                 if mark == after + 1 and 0 < part < len(frames):
                     parts.append(self._tail(chunk, frames, part))
                 elif frames:
@@ -194,3 +213,9 @@ class View:
         for k in range(1, part):
             had += len(self.wire.record(f"{chunk.id}.{k}", [frames[k - 1]]))
         return whole[had:]
+
+
+def _is_for(chunk: StreamChunk, audience: str | None) -> bool:
+    """Whether a record is for everybody, or addressed to this audience."""
+    addressees = getattr(chunk.data, "to", None)
+    return addressees is None or audience in addressees

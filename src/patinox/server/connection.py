@@ -35,6 +35,9 @@ class StreamingHttpProtocol(HttpToolsProtocol):
 
     def hand_over(self, on_lost: Callable[[], None]) -> None:
         """Lets the response outlive its task. What only the request needed is given back."""
+        if self.cycle.disconnected:
+            on_lost()
+            return
         self._on_lost = on_lost
         self.cycle.scope = self.scope = {"type": "http", "method": "GET"}  # type: ignore[typeddict-item]
         self.headers = []
@@ -97,6 +100,7 @@ class DirectSink:
     """Writes chunks of a chunked body to one connection."""
 
     __slots__ = ("_cycle", "_flow", "_transport")
+    kind = "http/1.1"
 
     def __init__(self, cycle: RequestResponseCycle, transport: Any) -> None:
         self._cycle = cycle

@@ -31,6 +31,7 @@ from patinox.server.connection import StreamingHttpProtocol
 from patinox.stores.memory import MemoryStore
 
 OK, INSISTED, COULD_NOT_START = 0, 1, 3
+_OTHER_FILES = 256  # beside the readers: upstreams, logs, the model, the event loop
 
 Say = Callable[[str], None]
 
@@ -45,8 +46,9 @@ def serve(config: Config, say: Say | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     try:
-        listener = bind(config.server.host, config.server.port)
         check_store(config)
+        raise_open_files(config.streaming.sse.max_connections)
+        listener = bind(config.server.host, config.server.port)
     except CouldNotStart as error:
         print(f"patinox: {error}", file=sys.stderr)
         return COULD_NOT_START
@@ -71,6 +73,22 @@ def bind(host: str, port: int) -> socket.socket:
         raise CouldNotStart(f"cannot listen on {host}:{port}: {reason}. Choose another with --port.") from error
     listener.setblocking(False)
     return listener
+
+
+def raise_open_files(max_connections: int) -> None:
+    """Lifts the soft limit of open files to the hard one. Raises `CouldNotStart` where all connections don't fit."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and max_connections + _OTHER_FILES > hard:
+        raise CouldNotStart(
+            f"streaming.sse.max_connections = {max_connections} needs {max_connections + _OTHER_FILES} open files, "
+            f"and this process may have {hard}. Set it to {max(1, hard - _OTHER_FILES)} or less, or raise the limit "
+            "(ulimit -n)."
+        )
 
 
 def check_store(config: Config) -> None:

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, AttachOutcome
 from patinox.core.chunks import EventId
+from patinox.delivery.gzip import GzipSink
 from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.wire import Wire
 from patinox.formats.base import Format
 from patinox.manager import ActiveStream, StreamManager
+from patinox.manager.channels import Channel
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,8 +63,8 @@ class Handover:
         self._manager = manager
         self._subscription = subscription
         self._connection = connection
-        connection.hand_over(self._lost)
         manager.fanout.deliver(subscription, sink, opening).add_done_callback(self._done)
+        connection.hand_over(self._lost)
 
     def _lost(self) -> None:
         self._manager.fanout.drop_nowait(self._subscription)
@@ -80,12 +82,12 @@ class HttpReader:
     """One reader of one stream over one HTTP response; an ASGI application of one use.
 
     `fresh` says that the client holds nothing yet, so a foreign dialect needs its openers. `headers` are added to the
-    answer's.
+    answer's; `audience` is who reads, for records that are addressed.
     """
 
     def __init__(
-        self, manager: StreamManager, stream: ActiveStream, format_: Format[Any], wire: Wire, after: After,
-        *, fresh: bool = True, headers: tuple[tuple[str, str], ...] = (),
+        self, manager: StreamManager, stream: ActiveStream | Channel, format_: Format[Any], wire: Wire, after: After,
+        *, fresh: bool = True, headers: tuple[tuple[str, str], ...] = (), audience: str | None = None,
     ) -> None:  # fmt: skip
         self._manager = manager
         self._stream = stream
@@ -94,6 +96,7 @@ class HttpReader:
         self._after = after
         self._fresh = fresh
         self._headers = headers
+        self._audience = audience
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves the response until its end, or until the client has gone.
@@ -102,7 +105,8 @@ class HttpReader:
         """
         feed = self._stream.feed
         attachment = feed.attach(self._after, snapshots=self._wire.controls)
-        headers = self._response_headers(attachment)
+        compressed = self._manager.config.sse.compression and _accepts_gzip(scope)
+        headers = self._response_headers(attachment, compressed)
         if attachment.outcome is AttachOutcome.COMPLETE and isinstance(self._after, EventId):
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -113,16 +117,16 @@ class HttpReader:
             return
         address = address_of(scope)
         self._manager.admission.enter(feed, address)
-        subscription = Subscription(feed, feed.view(self._format, self._wire), attachment)
+        subscription = Subscription(feed, feed.view(self._format, self._wire), attachment, self._audience)
         subscription.open(partial(self._manager.admission.leave, address))
         connection = scope.get("extensions", {}).get(CONNECTION)
-        if connection is not None and await self._hand_over(connection, subscription, headers, send):
+        if connection is not None and await self._hand_over(connection, subscription, headers, send, compressed):
             return
         watcher = asyncio.get_running_loop().create_task(until_disconnect(receive))
         try:
             # Made before anything is sent: a snapshot must be of the moment the attach was decided in.
             opening = await subscription.opening(fresh=self._fresh)
-            await self._serve(subscription, opening, headers, scope, send, watcher)
+            await self._serve(subscription, opening, headers, send, watcher, compressed)
         finally:
             watcher.cancel()
             await self._manager.fanout.drop(subscription)
@@ -131,21 +135,23 @@ class HttpReader:
 
     async def _serve(
         self, subscription: Subscription, opening: bytes, headers: Headers,
-        scope: Message, send: Send, watcher: asyncio.Task[None],
+        send: Send, watcher: asyncio.Task[None], compressed: bool,
     ) -> None:  # fmt: skip
         try:
             async with asyncio.timeout(self._manager.config.write_deadline_s or None):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
-                sink = await _sink(send, opening)
+                at_once = opening if not compressed and len(opening) <= MAX_WRITE_BYTES else b""
+                sink = await _probe(send, at_once)
         except TimeoutError:
             return  # it never took the first bytes
-        done = self._manager.fanout.deliver(subscription, sink)
+        sink, rest = (GzipSink(sink) if compressed else sink), opening[len(at_once) :]
+        done = self._manager.fanout.deliver(subscription, sink, rest)
         await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
         if done.done() and not done.cancelled():
             done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
 
     async def _hand_over(
-        self, connection: Connection, subscription: Subscription, headers: Headers, send: Send
+        self, connection: Connection, subscription: Subscription, headers: Headers, send: Send, compressed: bool
     ) -> bool:
         """On our own server the response goes on without this request's task: an idle reader is no coroutine at all.
 
@@ -160,10 +166,11 @@ class HttpReader:
         except BaseException:
             subscription.close()
             raise
+        sink = GzipSink(sink) if compressed else sink
         Handover(self._manager, subscription, connection, sink, opening)
         return True
 
-    def _response_headers(self, attachment: Attachment) -> Headers:
+    def _response_headers(self, attachment: Attachment, compressed: bool) -> Headers:
         own = [
             ("content-type", self._wire.content_type),
             ("cache-control", "no-cache, no-transform"),
@@ -174,6 +181,8 @@ class HttpReader:
         ]
         if attachment.gap is not None:
             own.append(("patinox-gap", f"{attachment.gap.first}-{attachment.gap.last}"))
+        if compressed:
+            own += [("content-encoding", "gzip"), ("vary", "accept-encoding")]
         pairs = (*own, *self._format.headers, *self._headers)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
@@ -191,15 +200,14 @@ async def until_disconnect(receive: Receive) -> None:
             pass
 
 
-async def _sink(send: Send, opening: bytes) -> Sink:
-    """Sends the opening, and finds out how this `send` can be driven."""
-    if len(opening) <= MAX_WRITE_BYTES:
-        return await _probe(send, opening)
-    sink = await _probe(send, b"")
-    pending = sink.push(sink.pack(opening, final=False))
-    if pending is not None:
-        await pending
-    return sink
+def _accepts_gzip(scope: Message) -> bool:
+    """Whether `Accept-Encoding` has gzip, not weighed zero (RFC 9110 §12.5.3)."""
+    values = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
+    for item in values.decode("latin-1").lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
 
 
 async def _probe(send: Send, opening: bytes) -> Sink:
