@@ -51,7 +51,7 @@ class _Block:
 class Candidate:
     """One alternative: its message, and the block that is open."""
 
-    __slots__ = ("begun", "block", "called", "index", "message", "reason", "word")
+    __slots__ = ("begun", "block", "called", "index", "late", "message", "reason", "word")
 
     def __init__(self, index: int, message: int) -> None:
         self.index = index
@@ -59,6 +59,7 @@ class Candidate:
         self.begun = 0
         self.block: _Block | None = None
         self.called = False
+        self.late = False
         self.reason: str | None = None
         self.word: str | None = None
 
@@ -103,7 +104,8 @@ class CandidatesReader:
             candidate = self._begin(index, content.get("role") if isinstance(content, dict) else None)
         shape = dict(value)
         if isinstance(content, dict) and isinstance(parts := content.get("parts"), list):
-            if candidate.reason is not None and parts:
+            if candidate.reason is not None and parts and not candidate.late:
+                candidate.late = True
                 self._problems.append(f"candidate {index} went on after its finish reason")
             read = [self._part(candidate, part) if isinstance(part, dict) else part for part in parts]
             shape["content"] = {**content, "parts": read}
