@@ -22,7 +22,6 @@ from patinox.delivery.subscription import Subscription
 from patinox.transports.websocket.frames import DirectSocket
 from patinox.transports.websocket.wire import DEFLATED, FRAMES, LINES, Packaging, end_of_reading
 
-
 class Outlet(Protocol):
     """A sink that takes what its `packaging` made."""
 
@@ -201,7 +200,7 @@ def _in_turn(outlet: AsgiOutlet, message: Sequence[str]) -> Generator[Any, Any, 
     yield from outlet.wait_turn().__await__()
     pending = outlet.push(message)
     if pending is not None:
-        yield from pending.__await__()
+        yield from pending  # type: ignore[misc]  # a generator that is marked as a coroutine, like this one
 
 
 @types.coroutine
