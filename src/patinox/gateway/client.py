@@ -114,8 +114,9 @@ class UpstreamAnswer:
             else:
                 assert self._response is not None
                 assert self._silence is not None
-                self._silence.heard()
+                self._silence.listen()
                 data = await self._response.content.readany()
+                self._silence.is_listening = False
         except TimeoutError as error:
             raise _mapped(self._upstream, error, "the request" if self._is_first else "its last token") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -153,19 +154,22 @@ class UpstreamAnswer:
 class _Silence:
     """The deadline between two reads: one timer for a whole answer, moved on only when it goes off too early.
 
-    A timeout made anew for each token would cost more than reading the token.
+    A timeout made anew for each token would cost more than reading the token. It is silence only while somebody
+    listens: an answer that is paced by its readers must not lose its upstream for that.
     """
 
     def __init__(self, content: aiohttp.StreamReader, limit_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._content = content
         self._limit_s = limit_s
-        self._heard_s = self._loop.time()
+        self._since_s = self._loop.time()
+        self.is_listening = False
         self._timer = self._loop.call_later(limit_s, self._look) if limit_s else None
 
-    def heard(self) -> None:
-        """The silence begins anew."""
-        self._heard_s = self._loop.time()
+    def listen(self) -> None:
+        """Somebody waits for the next bytes, from now on."""
+        self._since_s = self._loop.time()
+        self.is_listening = True
 
     def stop(self) -> None:
         """There is nothing to wait for any more."""
@@ -173,7 +177,7 @@ class _Silence:
             self._timer.cancel()
 
     def _look(self) -> None:
-        left_s = self._heard_s + self._limit_s - self._loop.time()
+        left_s = self._since_s + self._limit_s - self._loop.time() if self.is_listening else self._limit_s
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._look)
         else:  # as the client's own read timeout does it: whoever reads is told
