@@ -23,7 +23,8 @@ from tests.serving import Serving, serving
 from patinox.testing.upstream import ScriptedUpstream, words
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in ("config.md", "benchmarks.md"))
+_GENERATED = ("config.md", "benchmarks.md")
+PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in _GENERATED)]
 HERE = "http://127.0.0.1:8787"
 EPOCH = "6ySdizoOXrH9"
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -81,7 +82,7 @@ async def check(command: Command, server: Serving) -> None:
 
 
 @pytest.mark.skipif(not (shutil.which("bash") and shutil.which("curl")), reason="needs bash and curl")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT / "docs")))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 async def test_what_a_page_shows_is_what_happens(page: Path) -> None:
     async with (
         ScriptedUpstream(words("The sea ", "remembers ", "every ", "ship.")) as upstream,
@@ -99,7 +100,7 @@ async def test_what_a_page_shows_is_what_happens(page: Path) -> None:
 def test_every_link_leads_somewhere() -> None:
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
-        for page in (*PAGES, ROOT / "README.md")
+        for page in PAGES
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text())
         if "://" not in target and not (page.parent / target).exists()
     ]
