@@ -28,6 +28,7 @@ from patinox.gateway.upstreams import configured
 from patinox.manager import StreamManager
 from patinox.server.app import ServerApp
 from patinox.server.connection import StreamingHttpProtocol
+from patinox.server.websocket import websocket_protocol
 from patinox.stores.memory import MemoryStore
 
 OK, INSISTED, COULD_NOT_START = 0, 1, 3
@@ -211,7 +212,7 @@ def uvicorn_config(app: ServerApp, config: Config) -> uvicorn.Config:
         loop="none",
         http=StreamingHttpProtocol,
         lifespan="off",
-        ws="none",
+        ws=websocket_protocol(config.streaming.websocket),
         log_config=None,
         access_log=False,
         server_header=False,

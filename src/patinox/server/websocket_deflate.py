@@ -15,9 +15,9 @@ from patinox.transports.websocket.frames import CloseCode, Violation
 NAME = "permessage-deflate"
 
 _MAX_WINDOW_BITS, _LEAST_WINDOW_BITS = 15, 9  # zlib cannot keep to a window of 8 bits: such an offer is declined
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_TOKEN})(?:[ \t]*=[ \t]*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"))?')
-_EXTENSION = re.compile(rf"[ \t]*({_TOKEN})")
+_NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER = re.compile(rf'[ \t]*;[ \t]*({_NAME})(?:[ \t]*=[ \t]*(?:({_NAME})|"((?:[^"\\]|\\.)*)"))?')
+_EXTENSION = re.compile(rf"[ \t]*({_NAME})")
 _SEPARATOR = re.compile(r"[ \t]*(?:,[ \t,]*|$)")
 _BITS = re.compile(r"8|9|1[0-5]")
 _TAIL = b"\x00\x00\xff\xff"
@@ -88,23 +88,24 @@ def _is_valid(name: str, value: str | None) -> bool:
 class Inflater:
     """Inflates one message, piece by piece (§7.2.2). `max_bytes` is what it may grow to."""
 
-    __slots__ = ("_after_end", "_left_bytes", "_zlib")
+    __slots__ = ("_after_end", "_has_ended", "_left_bytes", "_zlib")
 
     def __init__(self, max_bytes: int) -> None:
         self._zlib = zlib.decompressobj(-_MAX_WINDOW_BITS)
         self._left_bytes = max_bytes
+        self._has_ended = False
         self._after_end = b""
 
     def inflate(self, piece: bytes, *, final: bool) -> bytes:
         """What a piece of the payload stands for. Raises Violation: 1009 for a bomb, 1007 for what is no deflate."""
         try:
             plain = self._take(piece)
-            return plain + self._take(_TAIL) if final and not self._zlib.eof else plain
+            return plain + self._take(_TAIL) if final and not self._has_ended else plain
         except zlib.error as error:
             raise Violation(CloseCode.INVALID_DATA, "the message is not deflated") from error
 
     def _take(self, piece: bytes) -> bytes:
-        if self._zlib.eof:
+        if self._has_ended:
             self._end(piece)
             return b""
         plain = self._zlib.decompress(piece, self._left_bytes + 1)
@@ -112,11 +113,12 @@ class Inflater:
         if self._left_bytes < 0:
             raise Violation(CloseCode.TOO_LARGE, "the inflated message is too large")
         if self._zlib.eof:
+            self._has_ended = True
             self._end(self._zlib.unused_data)
         return plain
 
     def _end(self, rest: bytes) -> None:
-        # A last block may end the stream; a byte of zeros then makes up for the empty block that is left out (§7.2.3.4).
+        # A last block may end the stream; a zero byte then stands for the empty block that is left out (§7.2.3.4).
         self._after_end += rest
         if self._after_end not in (b"", _PAD):
             raise Violation(CloseCode.INVALID_DATA, "the deflated message goes on after its end")

@@ -20,7 +20,6 @@ from patinox.transports.websocket.frames import (
     FIN,
     LENGTH,
     LENGTH_IN_16,
-    LENGTH_IN_64,
     MASKED,
     MAX_CONTROL_BYTES,
     OPCODE,
@@ -144,9 +143,9 @@ class MessageReader:
             is_whole = not self._left_bytes
             if is_whole:
                 self._mask = None
+            received: Received | None
             if self._first & _CONTROL:
-                self._control += piece
-                received = self._end_control() if is_whole else None
+                received = self._take_control(piece, ends=is_whole)
             else:
                 received = self._take(piece, ends=is_whole and self._first >= FIN)
             if received is not None or not is_whole:
@@ -263,8 +262,11 @@ class MessageReader:
         except UnicodeDecodeError as error:
             raise _not_utf8() from error
 
-    def _end_control(self) -> Ping | Pong | Close:
-        payload, self._control = self._control, b""
+    def _take_control(self, piece: bytes, *, ends: bool) -> Ping | Pong | Close | None:
+        payload = self._control + piece
+        self._control = b"" if ends else payload
+        if not ends:
+            return None
         opcode = self._first & OPCODE
         if opcode == Opcode.CLOSE:
             return _close(payload)

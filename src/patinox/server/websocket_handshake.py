@@ -49,8 +49,8 @@ def read_request(raw: bytes) -> Handshake:
     request_line, *lines = raw.partition(b"\r\n\r\n")[0].split(b"\r\n")
     method, _, rest = request_line.partition(b" ")
     target = rest.rpartition(b" ")[0]
-    if method != b"GET":
-        raise Refused("a WebSocket is asked for with GET")
+    if method != b"GET" or not target.startswith(b"/"):
+        raise Refused("a WebSocket is asked for with GET and a path")
     try:
         path = target.decode("ascii")
     except UnicodeDecodeError:
@@ -105,7 +105,9 @@ def read_extensions(headers: Headers) -> list[Offer]:
         raise Refused(str(error)) from None
 
 
-def accepted(accept: bytes, headers: Iterable[tuple[bytes, bytes]], *, subprotocol: str = "", extensions: str = "") -> bytes:
+def accepted(
+    accept: bytes, headers: Iterable[tuple[bytes, bytes]], *, subprotocol: str = "", extensions: str = ""
+) -> bytes:
     """The 101 that ends the handshake, with the application's own headers. Raises ValueError for malformed ones."""
     own: Headers = [
         (b"upgrade", b"websocket"),
