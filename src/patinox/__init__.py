@@ -23,6 +23,7 @@ from patinox.config import (
     WebSocketConfig,
 )
 from patinox.core.attach import AttachOutcome, Gap
+from patinox.core.backpressure import BackpressureHandler
 from patinox.core.chunks import (
     Binary,
     ChunkData,
@@ -36,6 +37,7 @@ from patinox.core.chunks import (
 )
 from patinox.core.lifecycle import State
 from patinox.core.log import ResponseBuffer, StreamLog
+from patinox.delivery.wire import StreamType
 from patinox.errors import (
     BufferFull,
     ConfigError,
@@ -56,6 +58,7 @@ from patinox.errors import (
 from patinox.formats.base import Format, Frame, Reader, Writer
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.stores.memory import MemoryStore
+from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
 
 __version__ = "0.1.0.dev0"
 
@@ -63,6 +66,7 @@ __all__ = [
     "ActiveStream",
     "AttachOutcome",
     "BackpressureConfig",
+    "BackpressureHandler",
     "BackpressureStrategy",
     "Binary",
     "BufferFull",
@@ -90,6 +94,9 @@ __all__ = [
     "Relay",
     "ResponseBuffer",
     "Retain",
+    "SSEEvent",
+    "SSEFormatter",
+    "SSEHandler",
     "ShuttingDown",
     "SseConfig",
     "State",
@@ -100,6 +107,7 @@ __all__ = [
     "StreamLog",
     "StreamManager",
     "StreamNotFound",
+    "StreamType",
     "StreamingConfig",
     "Text",
     "TooLarge",

@@ -86,7 +86,7 @@ class Subscription:
 
     def stats(self) -> dict[str, Any]:
         """Figures of this reader."""
-        told = {"outcome": self.attachment.outcome, "format": self.view.format.name, "wire": self.view.wire.name}
+        told = {"outcome": self.attachment.outcome, "format": self.view.format.name, "type": self.view.wire.type}
         return {**told, "cursor": self.cursor, "lag": self.lag, "gaps": len(self.gaps)}
 
     def open(self, on_close: Callable[[], None] | None = None) -> None:

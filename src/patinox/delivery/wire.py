@@ -7,6 +7,7 @@ foreign ones carry neither by default, since official clients break on them (doc
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 import msgspec
@@ -18,9 +19,19 @@ from patinox.formats.framing import encode_event, retry
 _json = msgspec.json.Encoder().encode
 
 
+class StreamType(StrEnum):
+    """What a reader is connected by."""
+
+    SSE = "sse"
+    NDJSON = "ndjson"
+    RAW = "raw"
+    WEBSOCKET = "websocket"
+
+
 class Wire(Protocol):
     """Turns frames of one record into bytes, and says the control events where the dialect has them."""
 
+    type: StreamType
     name: str
     content_type: str
     heartbeat: bytes
@@ -43,6 +54,7 @@ class Wire(Protocol):
 class SseWire:
     """Server-sent events (WHATWG HTML §9.2). `ids` says event ids, `controls` the native control events."""
 
+    type = StreamType.SSE
     aborts = False
 
     def __init__(self, format_: Format[Any], *, ids: bool, controls: bool, retry_ms: int = 0) -> None:
@@ -80,6 +92,7 @@ class SseWire:
 class NativeLinesWire:
     """NDJSON: `{"id", "event", "data"}` a line."""
 
+    type = StreamType.NDJSON
     name = "ndjson"
     content_type = "application/x-ndjson; charset=utf-8"
     heartbeat = b" "
@@ -112,6 +125,7 @@ class PlainWire:
     controls = False
 
     def __init__(self, format_: Format[Any]) -> None:
+        self.type = StreamType.NDJSON if format_.framing == "lines" else StreamType.RAW
         self.name: str = format_.framing
         self.content_type = format_.content_type
         self.aborts = format_.framing == "raw"

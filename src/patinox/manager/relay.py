@@ -16,6 +16,7 @@ from patinox.manager.stream import ActiveStream, error_of
 if TYPE_CHECKING:
     from patinox.manager.streams import StreamManager
 
+_CLOSE_S = 1.0  # a source that does not close in time is left to the garbage collector: a shutdown must end
 _log = logging.getLogger("patinox.relay")
 
 
@@ -84,7 +85,7 @@ async def _end(stream: ActiveStream, ending: End | Error) -> None:
 
 async def _close(source: Source) -> None:
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_CLOSE_S):
             await source.aclose()
     except Exception as error:
         _log.debug("closing %r failed", source, exc_info=error)

@@ -20,6 +20,7 @@ import msgspec
 
 from patinox.core.attach import Gap
 from patinox.core.chunks import EventId
+from patinox.delivery.wire import StreamType
 from patinox.formats.base import Format, Frame
 from patinox.transports.websocket.frames import frame
 
@@ -47,6 +48,7 @@ class StreamWire:
 
     content_type = ""
     heartbeat = b""  # pings are the socket's business
+    type = StreamType.WEBSOCKET
     aborts = False
 
     def __init__(self, stream_id: str, format_: Format[Any], packaging: Packaging, *, native: bool) -> None:
@@ -93,6 +95,7 @@ class ChannelWire:
 
     content_type = ""
     heartbeat = b""
+    type = StreamType.WEBSOCKET
     aborts = False
     controls = True
 
