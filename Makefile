@@ -4,6 +4,10 @@
 PYTHON ?= python3
 # Words passed on: make serve ARGS="--port 9000", make test ARGS="tests/core -k log".
 ARGS ?=
+# The Autobahn WebSocket suite: a folder with prepare.sh, which takes it from the package index, and run.py.
+PATINOX_AUTOBAHN ?= ../shared/tools/autobahn
+FRAMING_CASES := 1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*
+DEFLATE_CASES := 12.*,13.*
 # Test processes; 0 runs the tests in pytest's own process.
 WORKERS ?= auto
 
@@ -14,11 +18,11 @@ INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip c
 	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check lint format types bench coverage lock clean
+.PHONY: help install serve test check lint format types bench coverage autobahn autobahn-deflate lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '%-16s %s\n' "$$target" "$$text"; done
 
 install: $(VENV)/.dev  ## Set up .venv with everything that development needs
@@ -51,11 +55,17 @@ bench: $(VENV)/.dev $(VENV)-bench/.peers  ## Run the benchmarks beside the peers
 coverage: $(VENV)/.dev  ## Run the tests and report branch coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
 
+autobahn: $(VENV)/.dev build/autobahn/.ready  ## Run the Autobahn WebSocket suite against the server's own protocol
+	@$(BIN)/python -m tests.conformance.autobahn build/autobahn '$(or $(CASES),$(FRAMING_CASES))'
+
+autobahn-deflate: $(VENV)/.dev build/autobahn/.ready  ## The same for permessage-deflate; takes an hour or so
+	@$(BIN)/python -m tests.conformance.autobahn build/autobahn '$(or $(CASES),$(DEFLATE_CASES))'
+
 lock: $(VENV)/.uv  ## Rewrite requirements/*.txt (ARGS=--upgrade for the newest versions)
 	@UV=$(BIN)/uv sh requirements/lock.sh $(ARGS)
 
 clean:  ## Remove .venv and every cache
-	rm -rf $(VENV) $(VENV)-bench benchmarks/build .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(VENV)-bench benchmarks/build build .mypy_cache .pytest_cache .ruff_cache .hypothesis htmlcov .coverage .coverage.*
 
 $(VENV)/.uv: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -83,4 +93,10 @@ $(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml $(VENV)
 	@echo "==> installing what development needs"
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@$(INSTALL) --build-constraints requirements/build.txt --editable .
+	@touch $@
+
+build/autobahn/.ready: $(PATINOX_AUTOBAHN)/prepare.sh $(PATINOX_AUTOBAHN)/run.py
+	@echo "==> preparing the Autobahn suite in build/autobahn"
+	@rm -rf build/autobahn && mkdir -p build && cp -R "$(PATINOX_AUTOBAHN)" build/autobahn
+	@cd build/autobahn && bash prepare.sh >prepare.log 2>&1 || { tail -n 5 prepare.log >&2; exit 1; }
 	@touch $@
