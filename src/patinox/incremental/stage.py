@@ -1,0 +1,45 @@
+"""What a pipeline is made of: the stages between a source and a stream.
+
+A stage takes chunk data (`core/chunks.py`, `core/events.py`) and gives chunk data. It may hold something back for as
+long as it cannot be decided; `close` decides it. Items are never reordered. A stage that blocks gives what it lets go
+of, and as the last item an `Error` chunk: nothing is fed to it after that, and nothing that follows it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+
+class Stage(Protocol):
+    """One step between a source and a stream: takes chunk data, gives chunk data. Pure state, no clock, no I/O."""
+
+    def feed(self, batch: Sequence[Any]) -> list[Any]:
+        """What `batch`, together with what was held, lets go of."""
+        ...
+
+    def close(self) -> list[Any]:
+        """The source is over: whatever is still held, decided. Called once, and never after an `Error`."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether something is held back now."""
+        ...
+
+
+class AsyncStage(Protocol):
+    """A stage that has to ask somebody: a model, an HTTP endpoint. Its `feed` and `close` are awaited."""
+
+    async def feed(self, batch: Sequence[Any]) -> list[Any]:
+        """As `Stage.feed`."""
+        ...
+
+    async def close(self) -> list[Any]:
+        """As `Stage.close`."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether something is held back now."""
+        ...
