@@ -33,6 +33,7 @@ class AsgiSocket:
         }  # fmt: skip
         self.messages: list[MutableMapping[str, Any]] = []
         self.ops: list[Json] = []
+        self.close_code: int | None = None  # of the server's close
         self._app = app
         self._inbox: asyncio.Queue[Json] = asyncio.Queue()
         self._inbox.put_nowait({"type": "websocket.connect"})
@@ -118,11 +119,6 @@ class AsgiSocket:
         return any(message["type"] == "websocket.accept" for message in self.messages)
 
     @property
-    def close_code(self) -> int | None:
-        """The code of the server's close."""
-        return next((m["code"] for m in self.messages if m["type"] == "websocket.close"), None)
-
-    @property
     def status(self) -> int | None:
         """The status a handshake was answered with."""
         return next((m["status"] for m in self.messages if m["type"] == "websocket.http.response.start"), None)
@@ -142,6 +138,8 @@ class AsgiSocket:
         self.messages.append(message)
         if message["type"] == "websocket.send":
             self.ops.append(msgspec.json.decode(message["text"]))
+        elif message["type"] == "websocket.close":
+            self.close_code = message["code"]
         self._changed.set()
 
     async def __aenter__(self) -> Self:

@@ -22,6 +22,7 @@ from patinox.delivery.subscription import Subscription
 from patinox.transports.websocket.frames import DirectSocket
 from patinox.transports.websocket.wire import DEFLATED, FRAMES, LINES, Packaging, end_of_reading
 
+
 class Outlet(Protocol):
     """A sink that takes what its `packaging` made."""
 
