@@ -23,7 +23,7 @@ MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
-		printf '%-16s %s\n' "$$target" "$$text"; done
+		printf '%-24s %s\n' "$$target" "$$text"; done
 
 install: $(VENV)/.dev  ## Set up .venv with everything that development needs
 	@echo ".venv is current."
