@@ -147,9 +147,7 @@ def test_a_written_abandon_policy_reads_back(cancel_after_s: float | None) -> No
     assert OnAbandon.parse(str(policy)) == policy
 
 
-@pytest.mark.parametrize(
-    "text", ["", "kept", "cancel_after", "cancel_after=", "cancel_after=30", "cancel=30s"]
-)
+@pytest.mark.parametrize("text", ["", "kept", "cancel_after", "cancel_after=", "cancel_after=30", "cancel=30s"])
 def test_an_abandon_policy_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         OnAbandon.parse(text)
@@ -173,9 +171,7 @@ def test_durations_are_seconds_and_sizes_bytes_in_python() -> None:
 
 
 def test_words_become_members() -> None:
-    config = StreamingConfig.from_toml(
-        '[streaming]\non_abandon = "cancel_after=30s"\noverflow_strategy = "block"'
-    )
+    config = StreamingConfig.from_toml('[streaming]\non_abandon = "cancel_after=30s"\noverflow_strategy = "block"')
     assert config.on_abandon == OnAbandon(30.0)
     assert config.overflow_strategy is OverflowStrategy.BLOCK
 
@@ -253,25 +249,19 @@ def test_the_default_upstream(text: str, expected: str | None) -> None:
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
 @pytest.mark.parametrize("literal", ["[[1]]", "{ a = 1 }", "1979-05-27", "-1", '"\\u0000"', "nan"])
-def test_every_key_refuses_a_wrong_value_saying_line_meaning_and_what_is_allowed(
-    key: Key, literal: str
-) -> None:
+def test_every_key_refuses_a_wrong_value_saying_line_meaning_and_what_is_allowed(key: Key, literal: str) -> None:
     message = refused(one_key(key, literal))
     assert message.startswith(f"line 2: {key.path.replace(NAME, 'some')} = ")
     assert key.kind.doc in message
     assert f"allowed: {key.kind.allowed()}" in message
 
 
-@pytest.mark.parametrize(
-    "key", [key for key in KEYS if not isinstance(key.kind, Flag)], ids=lambda key: key.path
-)
+@pytest.mark.parametrize("key", [key for key in KEYS if not isinstance(key.kind, Flag)], ids=lambda key: key.path)
 def test_true_is_not_a_number_nor_a_word(key: Key) -> None:
     assert "line 2" in refused(one_key(key, "true"))
 
 
-@pytest.mark.parametrize(
-    "key", [key for key in KEYS if isinstance(key.kind, Duration)], ids=lambda key: key.path
-)
+@pytest.mark.parametrize("key", [key for key in KEYS if isinstance(key.kind, Duration)], ids=lambda key: key.path)
 def test_a_duration_without_its_unit_is_refused(key: Key) -> None:
     assert 'has no unit: write it as "5s"' in refused(one_key(key, "5"))
 
@@ -306,10 +296,7 @@ def test_a_key_of_another_table_is_pointed_at() -> None:
 
 def test_a_misnamed_table_is_one_problem_not_one_for_each_key() -> None:
     message = refused("[streaming.websockets]\ncompression = true\nping_interval = 3")
-    assert (
-        message
-        == "line 1: streaming.websockets is not a setting; the nearest is the table [streaming.websocket]"
-    )
+    assert message == "line 1: streaming.websockets is not a setting; the nearest is the table [streaming.websocket]"
 
 
 def test_a_value_where_a_table_belongs_is_refused() -> None:
@@ -481,9 +468,7 @@ def test_an_upstream_of_another_form_is_refused(text: str, words: str) -> None:
 
 def test_the_variable_of_an_upstreams_key() -> None:
     assert (
-        key_variable("my-name")
-        == UpstreamConfig(name="my-name", url="http://h").key_variable
-        == "PATINOX_MY_NAME_KEY"
+        key_variable("my-name") == UpstreamConfig(name="my-name", url="http://h").key_variable == "PATINOX_MY_NAME_KEY"
     )
 
 
@@ -501,9 +486,7 @@ def test_the_published_table_is_what_loading_does(
     if refused_for is None:
         StreamingConfig.from_toml(text)
     else:
-        assert f'line 2; line 4; line 5: streaming.overflow_strategy = "{overflow}"' in (
-            message := refused(text)
-        )
+        assert f'line 2; line 4; line 5: streaming.overflow_strategy = "{overflow}"' in (message := refused(text))
         assert refused_for.reason in message
 
 

@@ -123,9 +123,7 @@ def import_violations(path: str, source: str) -> list[str]:
         # `from patinox.incremental import assembler` names a module by its last word.
         bad = [name for name in names if not _may_import(room, f"{module}.{name}")]
         if bad or not names:
-            found.append(
-                f"{path}:{line}: {room} may not import {', '.join(bad)} from {module}".replace("  from", "")
-            )
+            found.append(f"{path}:{line}: {room} may not import {', '.join(bad)} from {module}".replace("  from", ""))
     return found
 
 
@@ -206,8 +204,7 @@ def test_no_module_is_over_its_length() -> None:
 def test_allowed_imports_have_no_circle() -> None:
     # The public face and the transports it mounts are one floor; every other pair runs one way.
     graph = {
-        room: {entry.split(".")[0] for entry in entries - {ANYTHING}}
-        - ({"asgi"} if room == "transports" else set())
+        room: {entry.split(".")[0] for entry in entries - {ANYTHING}} - ({"asgi"} if room == "transports" else set())
         for room, entries in ALLOWED.items()
     }
     settled: set[str] = set()

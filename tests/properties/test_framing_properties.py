@@ -214,9 +214,7 @@ def test_an_event_stream_reads_as_the_standard_says(stream: bytes, limit: int) -
 
 @settings(deadline=None)
 @given(streams, cuts, limits)
-def test_an_event_stream_reads_the_same_in_any_pieces(
-    stream: bytes, positions: list[int], limit: int
-) -> None:
+def test_an_event_stream_reads_the_same_in_any_pieces(stream: bytes, positions: list[int], limit: int) -> None:
     assert read(cut(stream, positions), limit=limit) == read([stream], limit=limit)
 
 
@@ -283,9 +281,7 @@ def test_lines_are_the_same_byte_by_byte(stream: bytes, limit: int) -> None:
     assert read_lines(single_bytes(stream), limit) == read_lines([stream], limit)
 
 
-text = st.text() | st.lists(
-    st.sampled_from(["\n", "\r", "\r\n", " ", ":", "data:", "\0", "\u2028", "x"])
-).map("".join)
+text = st.text() | st.lists(st.sampled_from(["\n", "\r", "\r\n", " ", ":", "data:", "\0", "\u2028", "x"])).map("".join)
 names = st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categories=["Cs"]), max_size=8)
 
 

@@ -69,6 +69,4 @@ class OnAbandon(msgspec.Struct, frozen=True):
             raise ValueError(f"names a time that {error}") from None
 
     def __str__(self) -> str:
-        return (
-            "keep" if self.cancel_after_s is None else f"cancel_after={format_duration(self.cancel_after_s)}"
-        )
+        return "keep" if self.cancel_after_s is None else f"cancel_after={format_duration(self.cancel_after_s)}"

@@ -174,9 +174,7 @@ def _fault_of_url(url: str) -> str:
         return f"is not a URL ({error})"
     if parts.scheme not in ("http", "https"):
         return (
-            f"has the scheme {parts.scheme!r}"
-            if parts.scheme
-            else "has no scheme: begin it with http:// or https://"
+            f"has the scheme {parts.scheme!r}" if parts.scheme else "has no scheme: begin it with http:// or https://"
         )
     if "@" in parts.netloc:
         return "carries credentials; a key belongs in the environment"

@@ -81,9 +81,7 @@ def from_toml(text: str, label: str) -> Layer:
 def from_environment(env: Mapping[str, str]) -> Layer:
     """The variables that begin with PATINOX_ and contain a double underscore, which others of ours don't."""
     ours = sorted(name for name in env if name.startswith(PREFIX) and NESTING in name.removeprefix(PREFIX))
-    return Layer(
-        given=tuple(Given(_path_of(name), env[name], f"environment, {name}", is_text=True) for name in ours)
-    )
+    return Layer(given=tuple(Given(_path_of(name), env[name], f"environment, {name}", is_text=True) for name in ours))
 
 
 def from_overrides(overrides: Mapping[str, object]) -> Layer:
@@ -209,9 +207,7 @@ def _build(cls: type[S], values: Mapping[str, Any], name: str = "") -> S:
 
 def _names_under(prefix: str, values: Mapping[str, Any]) -> list[str]:
     return list(
-        dict.fromkeys(
-            path.removeprefix(prefix).partition(".")[0] for path in values if path.startswith(prefix)
-        )
+        dict.fromkeys(path.removeprefix(prefix).partition(".")[0] for path in values if path.startswith(prefix))
     )
 
 

@@ -32,9 +32,7 @@ class Outline:
         self.keys: dict[str, Key] = {key.path: key for cls in walk(root) for key in keys_of(cls)}
         self._tables: dict[str, type[Settings]] = {cls.table: cls for cls in walk(root)}
         self._named: dict[str, type[Settings]] = {
-            item.table.removesuffix(f".{NAME}"): item
-            for cls in walk(root)
-            for item in named_tables_of(cls).values()
+            item.table.removesuffix(f".{NAME}"): item for cls in walk(root) for item in named_tables_of(cls).values()
         }
 
     def key(self, path: Sequence[str]) -> Key | None:
@@ -85,9 +83,7 @@ class Outline:
         pattern = self._pattern(path)
         table, _, name = pattern.rpartition(".")
         everything = [*self.keys, *filter(None, self._tables), *self._named]
-        beside = {
-            known.rpartition(".")[2]: known for known in everything if known.rpartition(".")[0] == table
-        }
+        beside = {known.rpartition(".")[2]: known for known in everything if known.rpartition(".")[0] == table}
         if close := get_close_matches(name, beside, 1, _CUTOFF):
             return beside[close[0]]
         elsewhere = [known for known in everything if known.rpartition(".")[2] == name]

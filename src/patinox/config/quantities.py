@@ -46,9 +46,7 @@ class Size(Kind):
     def allowed(self) -> str:
         """As in Kind."""
         bounds = f"from {format_size(self.least)} to {format_size(self.most)}"
-        return f'a size {bounds}: bytes as an integer, or with a unit as in "64KB", "16MiB"' + _zero(
-            "0", self.zero
-        )
+        return f'a size {bounds}: bytes as an integer, or with a unit as in "64KB", "16MiB"' + _zero("0", self.zero)
 
     def check(self, value: object) -> int:
         """As in Kind."""

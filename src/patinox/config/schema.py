@@ -62,9 +62,7 @@ class Key(msgspec.Struct, frozen=True):
         """What is wrong with the value, what the key means and what it accepts."""
         path = at or self.path
         shown = mask_credentials(str(value) if isinstance(value, int | float | list) else repr(value))
-        text = (
-            f"{path} = {_shortened(shown)} {reason}; allowed: {self.kind.allowed()}. Meaning: {self.kind.doc}"
-        )
+        text = f"{path} = {_shortened(shown)} {reason}; allowed: {self.kind.allowed()}. Meaning: {self.kind.doc}"
         return Problem((path,), text)
 
 
@@ -85,9 +83,7 @@ def tables_of(cls: type[Settings]) -> dict[str, type[Settings]]:
     """The fields that are tables below, in order."""
     hints = get_type_hints(cls)
     found = {field.name: hints[field.name] for field in msgspec.structs.fields(cls)}
-    return {
-        name: hint for name, hint in found.items() if isinstance(hint, type) and issubclass(hint, Settings)
-    }
+    return {name: hint for name, hint in found.items() if isinstance(hint, type) and issubclass(hint, Settings)}
 
 
 @cache
@@ -153,9 +149,7 @@ def _key(table: str, field: msgspec.structs.FieldInfo, kind: Kind) -> Key:
 
 
 def _settle_name(settings: Settings) -> list[Problem]:
-    return (
-        [] if settings.name_kind is None else name_problems(type(settings), getattr(settings, "name", None))
-    )
+    return [] if settings.name_kind is None else name_problems(type(settings), getattr(settings, "name", None))
 
 
 def _settle_keys(settings: Settings) -> list[Problem]:
@@ -166,9 +160,7 @@ def _settle_keys(settings: Settings) -> list[Problem]:
         try:
             msgspec.structs.force_setattr(settings, key.attribute, key.kind.check(value))
         except ValueError as error:
-            problems.append(
-                key.problem(value, error, at=path_with_name(key.path, getattr(settings, "name", NAME)))
-            )
+            problems.append(key.problem(value, error, at=path_with_name(key.path, getattr(settings, "name", NAME))))
     return problems
 
 
@@ -176,14 +168,11 @@ def _wrong_tables(settings: Settings) -> list[Problem]:
     """Fields that don't hold the structs they should."""
     single, many = tables_of(type(settings)), named_tables_of(type(settings))
     wrong = [
-        (name, f"a {cls.__name__}")
-        for name, cls in single.items()
-        if not isinstance(getattr(settings, name), cls)
+        (name, f"a {cls.__name__}") for name, cls in single.items() if not isinstance(getattr(settings, name), cls)
     ] + [
         (name, f"a tuple of {cls.__name__}")
         for name, cls in many.items()
-        if not isinstance(items := getattr(settings, name), tuple)
-        or not all(isinstance(item, cls) for item in items)
+        if not isinstance(items := getattr(settings, name), tuple) or not all(isinstance(item, cls) for item in items)
     ]
     return [
         Problem((name,), f"{name} is to be {wanted}, not {_shortened(repr(getattr(settings, name)))}")

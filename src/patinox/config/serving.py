@@ -37,9 +37,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             r"[A-Za-z0-9._:%-]+",
         ),
     ] = "127.0.0.1"
-    port: Annotated[int, Count("The TCP port to listen on.", least=1, most=65_535, zero="any free one")] = (
-        8787
-    )
+    port: Annotated[int, Count("The TCP port to listen on.", least=1, most=65_535, zero="any free one")] = 8787
     workers: Annotated[
         int, Count("Server processes. More than one need a store that they share.", least=1, most=256)
     ] = 1
@@ -93,15 +91,13 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
 
     table: ClassVar[str] = "gateway"
 
-    connect_timeout_s: Annotated[
-        float, Duration("How long connecting to an upstream may take.", most=DAY_S)
-    ] = 10.0
+    connect_timeout_s: Annotated[float, Duration("How long connecting to an upstream may take.", most=DAY_S)] = 10.0
     first_token_timeout_s: Annotated[
         float, Duration("How long an upstream may take from the request to the first token.", most=DAY_S)
     ] = 120.0
-    idle_timeout_s: Annotated[
-        float, Duration("How long an upstream may be silent between two tokens.", most=DAY_S)
-    ] = 60.0
+    idle_timeout_s: Annotated[float, Duration("How long an upstream may be silent between two tokens.", most=DAY_S)] = (
+        60.0
+    )
     default_upstream: Annotated[
         str,
         Text(
@@ -116,10 +112,7 @@ class GatewayConfig(Settings, frozen=True, kw_only=True):
         super().__post_init__()
         names = [upstream.name for upstream in self.upstreams]
         twice = sorted({name for name in names if names.count(name) > 1})
-        refuse(
-            Problem((f"gateway.upstreams.{name}",), f'there are two upstreams named "{name}"')
-            for name in twice
-        )
+        refuse(Problem((f"gateway.upstreams.{name}",), f'there are two upstreams named "{name}"') for name in twice)
 
     def upstream(self, name: str) -> UpstreamConfig | None:
         """The upstream of this name, if there is one."""

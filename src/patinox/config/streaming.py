@@ -35,9 +35,7 @@ class SseConfig(Settings, frozen=True, kw_only=True):
     ] = 5.0
     max_connections: Annotated[
         int,
-        Count(
-            "SSE and NDJSON readers connected to one process at once; more get 503.", least=1, most=1_000_000
-        ),
+        Count("SSE and NDJSON readers connected to one process at once; more get 503.", least=1, most=1_000_000),
     ] = 10_000
     heartbeat_interval_s: Annotated[
         float,
@@ -45,9 +43,7 @@ class SseConfig(Settings, frozen=True, kw_only=True):
     ] = 30.0
     compression: Annotated[
         bool,
-        Flag(
-            "Gzip, flushed at each event, for clients that accept it. Compression can leak secrets (BREACH)."
-        ),
+        Flag("Gzip, flushed at each event, for clients that accept it. Compression can leak secrets (BREACH)."),
     ] = False
 
 
@@ -99,12 +95,8 @@ class BackpressureConfig(Settings, frozen=True, kw_only=True):
 
     table: ClassVar[str] = "streaming.backpressure"
 
-    threshold: Annotated[
-        int, Count("The high mark: chunks of lag at which a reader is under pressure.", least=1)
-    ] = 100
-    threshold_bytes: Annotated[
-        int, Size("The high mark in bytes; whichever of the two is reached first.")
-    ] = MIB
+    threshold: Annotated[int, Count("The high mark: chunks of lag at which a reader is under pressure.", least=1)] = 100
+    threshold_bytes: Annotated[int, Size("The high mark in bytes; whichever of the two is reached first.")] = MIB
     low_mark: Annotated[
         float, Fraction("The low mark, as a fraction of the high one: at this much lag the pressure is over.")
     ] = 0.5
@@ -114,9 +106,7 @@ class BackpressureConfig(Settings, frozen=True, kw_only=True):
     ] = BackpressureStrategy.PAUSE
     pace_to: Annotated[
         PaceTo,
-        Choice(
-            "Whose pace the producer keeps when it waits: with `fastest` only when all readers lag.", PaceTo
-        ),
+        Choice("Whose pace the producer keeps when it waits: with `fastest` only when all readers lag.", PaceTo),
     ] = PaceTo.FASTEST
     stall_s: Annotated[
         float,
@@ -167,9 +157,9 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
         int,
         Count("Chunks in the hot window that each open stream keeps in memory.", least=1, most=10_000_000),
     ] = 1000
-    buffer_bytes: Annotated[
-        int, Size("The hot window in bytes; it always holds the newest chunk, however large.")
-    ] = 4 * MIB
+    buffer_bytes: Annotated[int, Size("The hot window in bytes; it always holds the newest chunk, however large.")] = (
+        4 * MIB
+    )
     overflow_strategy: Annotated[
         OverflowStrategy,
         Choice(
@@ -179,26 +169,16 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
     ] = OverflowStrategy.DROP_OLDEST
     retain: Annotated[
         Retain,
-        Choice(
-            "What a stream keeps unless it says otherwise: all its chunks, or only the hot window.", Retain
-        ),
+        Choice("What a stream keeps unless it says otherwise: all its chunks, or only the hot window.", Retain),
     ] = Retain.FULL
-    max_stream_bytes: Annotated[
-        int, Size("The largest stream; one that grows beyond it ends `incomplete`.")
-    ] = 16 * MIB
+    max_stream_bytes: Annotated[int, Size("The largest stream; one that grows beyond it ends `incomplete`.")] = 16 * MIB
     max_chunk_bytes: Annotated[int, Size("The largest chunk; a larger one is refused with 413.")] = MIB
-    max_body_bytes: Annotated[int, Size("The largest request body; a larger one is refused with 413.")] = (
-        16 * MIB
-    )
-    max_streams: Annotated[int, Count("Streams held at once; one more is refused with 503.", least=1)] = (
-        100_000
-    )
+    max_body_bytes: Annotated[int, Size("The largest request body; a larger one is refused with 413.")] = 16 * MIB
+    max_streams: Annotated[int, Count("Streams held at once; one more is refused with 503.", least=1)] = 100_000
     max_streams_per_producer: Annotated[
         int, Count("Open streams that one producer may hold; one more is refused with 429.", zero="no limit")
     ] = 0
-    ttl_s: Annotated[float, Duration("How long a finished stream stays; afterwards it is gone (410).")] = (
-        DAY_S
-    )
+    ttl_s: Annotated[float, Duration("How long a finished stream stays; afterwards it is gone (410).")] = DAY_S
     on_abandon: Annotated[
         OnAbandon, Abandon("What becomes of a stream that nobody watches any more, unless it says otherwise.")
     ] = OnAbandon()
@@ -217,15 +197,11 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
     ] = 0
     write_deadline_s: Annotated[
         float,
-        Duration(
-            "A connection that takes nothing for this long is closed; its reader can resume.", most=HOUR_S
-        ),
+        Duration("A connection that takes nothing for this long is closed; its reader can resume.", most=HOUR_S),
     ] = 30.0
     drain_timeout_s: Annotated[
         float,
-        Duration(
-            "How long a shutdown waits for readers to take what is left.", most=HOUR_S, zero="no waiting"
-        ),
+        Duration("How long a shutdown waits for readers to take what is left.", most=HOUR_S, zero="no waiting"),
     ] = 5.0
     sse: SseConfig = msgspec.field(default_factory=SseConfig)
     websocket: WebSocketConfig = msgspec.field(default_factory=WebSocketConfig)

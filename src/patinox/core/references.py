@@ -140,7 +140,7 @@ class ReferenceLog(StreamLog):
         self._firsts.append(getattr(reference, "first", 0))
         self._lasts.append(getattr(reference, "last", 0))
         if self.head + 1 - self._kept_from > self._max_kept:
-            self._let_go(min(_TRIM, self._max_kept))
+            self._let_go(min(_TRIM, 1 + self._max_kept // 8))
 
     def _let_go(self, count: int) -> None:
         """Forgets the `count` oldest references, hot ones too."""

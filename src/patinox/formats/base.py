@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk
+from patinox.formats.losses import FOREIGN_EXT, Loss
 from patinox.incremental.assembler import Assembly
 
 S = TypeVar("S")
@@ -88,7 +89,9 @@ class Format(msgspec.Struct, Generic[S], frozen=True):
     """A dialect: its name, how it goes over HTTP, its reader and its writer.
 
     `stateless` writers make each record's frames from that record alone, so nothing need be replayed before a
-    position. `heartbeat` is what the dialect's own clients ignore.
+    position. `heartbeat` is what the dialect's own clients ignore. `repeats` says that the writer reads whole texts
+    from the assembly. `tells` are the keys of what the reader can give (empty: of anything), and `losses` declares what the writer cannot carry
+    (see `patinox.formats.losses`); empty for a dialect that carries everything.
     """
 
     name: str
@@ -100,6 +103,16 @@ class Format(msgspec.Struct, Generic[S], frozen=True):
     stateless: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     heartbeat: bytes = b": \n"
+    repeats: bool = True
+    tells: frozenset[str] = frozenset()
+    losses: Mapping[str, Loss] = {}
+
+    def losses_from(self, source: Format[Any]) -> dict[str, Loss]:
+        """What is lost on the way from `source` into this dialect; nothing between a dialect and itself."""
+        if source.name == self.name or not self.losses:
+            return {}
+        losses = {"ext": FOREIGN_EXT, **self.losses}
+        return {key: loss for key, loss in losses.items() if not source.tells or key in source.tells}
 
 
 def interrupted(message: str) -> End:

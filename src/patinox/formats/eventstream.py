@@ -122,9 +122,7 @@ class EventStreamParser(PieceParser):
                 self._rest[:dropped] = b":\n"  # not nothing: the block still begins where it began
         return events
 
-    def _events(
-        self, blocks: list[bytes], offset_of: Callable[[int], int], *, check: bool
-    ) -> list[ServerSentEvent]:
+    def _events(self, blocks: list[bytes], offset_of: Callable[[int], int], *, check: bool) -> list[ServerSentEvent]:
         events: list[ServerSentEvent] = []
         for index, block in enumerate(blocks):
             if check and self._too_long(block.lstrip(b"\n")):

@@ -13,6 +13,7 @@ one message, one control frame, and what was fed and not asked for yet.
 from __future__ import annotations
 
 import codecs
+import re
 from typing import Final, NamedTuple
 
 from patinox.server.websocket_deflate import Inflater
@@ -32,6 +33,7 @@ from patinox.transports.websocket.frames import (
 )
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
+_BEGINNING_OF_SURROGATE = re.compile(rb"\xed[\xa0-\xbf]")
 _CONTROL: Final = 0x8
 _KNOWN: Final = frozenset(map(int, Opcode))
 _TEXT, _BINARY, _CONTINUATION = int(Opcode.TEXT), int(Opcode.BINARY), int(Opcode.CONTINUATION)
@@ -250,6 +252,8 @@ class MessageReader:
             self._utf8.decode(piece, ends)
         except UnicodeDecodeError as error:
             raise _not_utf8() from error
+        if _BEGINNING_OF_SURROGATE.match(self._utf8.getstate()[0]):  # about which Python makes up its mind later
+            raise _not_utf8()
 
     def _end_message(self, data: bytes = b"") -> Text | Binary:
         kind, self._kind = self._kind, None
