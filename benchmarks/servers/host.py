@@ -37,8 +37,8 @@ async def _nothing() -> None:
     """Most servers have nothing to prepare."""
 
 
-async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare) -> None:
-    config = uvicorn.Config(app, http="httptools", ws="none", log_level="warning", access_log=False, backlog=BACKLOG)
+async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare, http: Any) -> None:
+    config = uvicorn.Config(app, http=http, ws="none", log_level="warning", access_log=False, backlog=BACKLOG)
     server = uvicorn.Server(config)
     sock = listen()
     serving = asyncio.create_task(server.serve(sockets=[sock]))
@@ -51,10 +51,12 @@ async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepa
     await serving
 
 
-def serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare = _nothing) -> None:
+def serve(
+    app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare = _nothing, http: Any = "httptools"
+) -> None:
     """Serve `app` until stdin ends; `publish` puts a payload on a stream, `overhead_bytes` is its framing.
 
-    `prepare` is awaited when the application has started, before readers are let in.
+    `http` is what speaks HTTP on a connection; `prepare` is awaited when the application has started, before readers are let in.
     """
     raise_open_files()
-    uvloop.run(_serve(app, publish, overhead_bytes, prepare))
+    uvloop.run(_serve(app, publish, overhead_bytes, prepare, http))

@@ -1,10 +1,11 @@
-"""Patinox serving its own API, nothing mounted around it."""
+"""Patinox serving its own API on its own connections, as `patinox serve` does."""
 
 from __future__ import annotations
 
 from benchmarks.servers.host import serve
 from benchmarks.servers.patinox_streams import OVERHEAD_BYTES, manager, prepare, publish
 from patinox.asgi import PatinoxApp
+from patinox.server.connection import StreamingHttpProtocol
 
 if __name__ == "__main__":
-    serve(PatinoxApp(manager), publish, OVERHEAD_BYTES, prepare)
+    serve(PatinoxApp(manager), publish, OVERHEAD_BYTES, prepare, StreamingHttpProtocol)
