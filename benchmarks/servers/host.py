@@ -56,7 +56,8 @@ def serve(
 ) -> None:
     """Serve `app` until stdin ends; `publish` puts a payload on a stream, `overhead_bytes` is its framing.
 
-    `http` is what speaks HTTP on a connection; `prepare` is awaited when the application has started, before readers are let in.
+    `http` is what speaks HTTP on a connection; `prepare` is awaited when the application has started, before readers
+    are let in.
     """
     raise_open_files()
     uvloop.run(_serve(app, publish, overhead_bytes, prepare, http))
