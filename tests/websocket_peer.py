@@ -82,6 +82,10 @@ class FakeTransport:
         self.wrote_eof = False
         self.was_aborted = False
         self.closes = False
+        self.stalls = False
+        """The peer takes nothing more: closing does not come to its end, aborting does."""
+        self.fills = False
+        """Each write is more than the transport should have."""
         self._clock = clock
 
     def get_extra_info(self, name: str) -> Any:
@@ -91,6 +95,8 @@ class FakeTransport:
         assert not self.closes
         assert not self.wrote_eof
         self.data += data
+        if self.fills and self.protocol is not None:
+            self.protocol.pause_writing()
 
     def is_closing(self) -> bool:
         return self.closes
@@ -112,12 +118,18 @@ class FakeTransport:
     def close(self) -> None:
         if not self.closes:
             self.closes = True
-            assert self.protocol is not None
-            self._clock.call_soon(self.protocol.connection_lost, None)
+            if not self.stalls:
+                self._end()
 
     def abort(self) -> None:
         self.was_aborted = True
-        self.close()
+        if not self.closes or self.stalls:
+            self._end()
+        self.closes = True
+
+    def _end(self) -> None:
+        assert self.protocol is not None
+        self._clock.call_soon(self.protocol.connection_lost, None)
 
 
 class HandMovedLoop:

@@ -179,7 +179,7 @@ class WebSocketProtocol(FramedConnection):
         if kind == "websocket.send" and state is State.OPEN:
             await self._send(event)
         elif state in (State.CLOSING, State.CLOSED):
-            raise ClientDisconnected
+            raise ClientDisconnected("the client has gone")
         elif kind == "websocket.close" and state is State.OPEN:
             self.close(event.get("code") or CloseCode.NORMAL, event.get("reason") or "")
         elif kind == "websocket.close" and state is State.CONNECTING:
@@ -202,7 +202,7 @@ class WebSocketProtocol(FramedConnection):
         if self.is_full:
             await self.drain()
             if self.state is not State.OPEN:
-                raise ClientDisconnected
+                raise ClientDisconnected("the client has gone")
         self.transport.write(frame)
 
     def _accept(self, event: Event) -> None:
