@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from patinox.server.websocket_deflate import Inflater
 from patinox.transports.websocket.frames import (
@@ -40,31 +42,31 @@ _TEXT, _BINARY, _CONTINUATION = int(Opcode.TEXT), int(Opcode.BINARY), int(Opcode
 _CODES_ON_THE_WIRE: Final = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
 
 
-class Text(NamedTuple):
+class Text(msgspec.Struct, frozen=True):
     """A text message."""
 
     data: str
 
 
-class Binary(NamedTuple):
+class Binary(msgspec.Struct, frozen=True):
     """A binary message."""
 
     data: bytes
 
 
-class Ping(NamedTuple):
+class Ping(msgspec.Struct, frozen=True):
     """To be answered with a pong of the same payload."""
 
     data: bytes
 
 
-class Pong(NamedTuple):
+class Pong(msgspec.Struct, frozen=True):
     """The answer to a ping, or a sign of life nobody asked for."""
 
     data: bytes
 
 
-class Close(NamedTuple):
+class Close(msgspec.Struct, frozen=True):
     """The peer closes; nothing of what follows is read. `code` is 1005 where it gave none."""
 
     code: int
