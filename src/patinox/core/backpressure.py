@@ -9,7 +9,7 @@ A reader's *pressure* is its lag in chunks and in bytes behind the head. It is *
     none       never
 
 A reader that lags and made no progress for `stall_s` does not count. The hard bound (`max_lag`, `max_lag_bytes`) is for
-each reader alone: beyond it it is let go, whatever the strategy; `drop` moves it to the head before that.
+each reader alone: at it it is let go, whatever the strategy; `drop` moves it to the head at the high mark.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Lag(NamedTuple):
 
 
 class Slack(NamedTuple):
-    """How much may be appended before the decision can change: no need to look again earlier."""
+    """How much may be appended before the decision can change: no need to look again before either is reached."""
 
     chunks: int
     size_bytes: int
@@ -72,12 +72,28 @@ class BackpressureHandler:
             self.pauses += self.paused
         else:
             self.paused = decide(not self._under(lag) for lag in counting)
-        # Pausing for the fastest needs every reader over the mark: the one with most room says when to look again.
-        choose = max if pace_to is PaceTo.FASTEST else min
-        chunks = choose(self._high[0] - lag.chunks for lag in counting)
-        size_bytes = choose(self._high[1] - lag.size_bytes for lag in counting)
+        if pace_to is PaceTo.FASTEST:  # as long as one of them has room there is no pause: the one that has most
+            chunks, size_bytes = self._room(max(counting, key=self.ease))
+        else:
+            rooms = [self._room(lag) for lag in counting]
+            chunks, size_bytes = min(room.chunks for room in rooms), min(room.size_bytes for room in rooms)
         self.slack = Slack(max(1, chunks), max(1, size_bytes))
         return self.paused
+
+    def relieves(self, lag: Lag) -> bool:
+        """Whether a reader with this lag could end a pause."""
+        return self._under(lag)
+
+    def ease(self, lag: Lag) -> float:
+        """How far a reader is from the high mark: 1 at the head, 0 at the mark, less beyond it."""
+        room = self._room(lag)
+        return min(room.chunks / self._high[0], room.size_bytes / self._high[1])
+
+    @property
+    def polices(self) -> bool:
+        """Whether `drops` or `exceeds` can ever hold."""
+        config = self._config
+        return config.strategy is BackpressureStrategy.DROP or bool(config.max_lag or config.max_lag_bytes)
 
     def drops(self, lag: Lag) -> bool:
         """Whether `strategy = "drop"` moves this reader to the head."""
@@ -97,6 +113,9 @@ class BackpressureHandler:
         chunks = min(mark[0] for mark in marks) - lag.chunks
         size_bytes = min(mark[1] for mark in marks) - lag.size_bytes
         return Slack(max(1, chunks), max(1, size_bytes))
+
+    def _room(self, lag: Lag) -> Slack:
+        return Slack(self._high[0] - lag.chunks, self._high[1] - lag.size_bytes)
 
     def _over(self, lag: Lag) -> bool:
         return lag.chunks >= self._high[0] or lag.size_bytes >= self._high[1]

@@ -71,6 +71,10 @@ class ResponseBuffer:
         """Says that every reader has read up to `sequence` (None: there is no reader to wait for)."""
         self.released = sequence
 
+    def fits(self, size_bytes: int) -> bool:
+        """Whether a chunk of `size_bytes` could be pushed without evicting another."""
+        return len(self) < self.max_size and self.size_bytes + size_bytes <= self.max_bytes
+
     def has_room(self, size_bytes: int) -> bool:
         """Whether a chunk of `size_bytes` could be pushed now."""
         if self.overflow_strategy is OverflowStrategy.DROP_OLDEST or self.released is None:
@@ -155,8 +159,13 @@ class StreamLog:
         return chunk
 
     def bytes_after(self, sequence: int) -> int:
-        """Bytes of payload appended after `sequence`, at most 63 chunks too many; 0 at the head."""
-        return self.size_bytes - self._marks[sequence // _MARK_EVERY] if sequence < self.head else 0
+        """Bytes of payload appended after `sequence`; exact in the window, before it at most 63 chunks too many."""
+        if sequence >= self.head:
+            return 0
+        mark = sequence // _MARK_EVERY
+        begin = max(mark * _MARK_EVERY, self.first - 1)
+        read = sum([len(chunk.payload) for chunk in self.window.slice(begin, max(0, sequence - begin))])
+        return self.size_bytes - self._marks[mark] - read
 
     def slice(self, after: int, limit: int = 256) -> Sequence[StreamChunk]:
         """Up to `limit` hot chunks after the sequence `after`."""

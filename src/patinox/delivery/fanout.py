@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Message, Sink
-from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
+from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription, too_slow
 from patinox.delivery.view import View
 from patinox.errors import ReaderTooSlow
 
@@ -152,15 +152,14 @@ class Fanout:
 
     def _police(self, member: Any, is_lost: bool) -> None:
         """A reader that lagged too far: moved to the head, or let go, which it can resume from."""
+        member.feed.counters.drop("too_slow" if is_lost else "skipped")
         if not is_lost:
             member.skip()
-        elif isinstance(member, Subscription):
-            error = ReaderTooSlow(f"the reader lags {member.lag} chunks; it can resume")
+            return
+        member.let_go()
+        if isinstance(member, Subscription) and member.sink is not None:
             self.drop_nowait(member)
-            self._finish(member, error)
-        else:
-            member.let_go()
-        member.feed.counters.dropped["too_slow" if is_lost else "skipped"] += 1
+            self._finish(member, too_slow(member.lag))
 
     def _deliver(self, feed: Feed, view: View) -> Iterator[None]:
         try:
@@ -238,7 +237,7 @@ class Fanout:
                 last = subscription.said_end = subscription.at_end and not subscription.must_abort
                 if data or last:
                     await self._write(subscription, data, final=last)
-                subscription.feed.progressed()
+                subscription.feed.progressed(subscription)
                 if subscription.at_end:
                     break
                 if subscription.lag == 0 and subscription.view.primed:
@@ -274,7 +273,7 @@ class Fanout:
             return
         if not isinstance(error, ReaderTooSlow):  # counted where it was decided
             reason = "write_deadline" if isinstance(error, TimeoutError) else "disconnected"
-            subscription.feed.counters.dropped[reason] += 1
+            subscription.feed.counters.drop(reason)
         when_done.set_exception(error)
 
     def _forget(self, subscription: Subscription) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, LogFacts, attach
 from patinox.core.chunks import Outcome, StreamChunk
@@ -17,13 +17,34 @@ from patinox.formats.base import Format, StreamHead
 from patinox.incremental.assembler import Assembly
 
 
+class Member(Protocol):
+    """A reader, as those see it who wait for it or judge it.
+
+    `cursor` is the last sequence it was given, `since` the head when it came or was last moved there. It `is_waiting`
+    when it takes whatever comes, and `is_lost` when it was let go.
+    """
+
+    cursor: int
+    since: int
+    is_lost: bool
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nothing is on its way to it that it has not taken."""
+        ...
+
+
+def _ignore(member: Member) -> None:
+    """Nobody wants to know."""
+
+
 class Feed:
     """What the readers of one stream share.
 
-    `members` are all that read it, each with a `cursor`; `overdue` says which of them have lagged too far.
+    `members` are all that read it; `overdue` says which of them have lagged too far.
 
     `on_growth` is called with the feed when there is something new to deliver; `on_readers` when the number of readers
-    has changed.
+    has changed; `on_join` and `on_leave` with the member that has come or gone.
     """
 
     def __init__(
@@ -42,16 +63,18 @@ class Feed:
         self.assembly = assembly
         self.head = head
         self.outcome: Outcome | None = None
-        self.members: dict[Any, None] = {}
-        self.counters = counters if counters is not None else DeliveryCounters()
+        self.members: dict[Member, None] = {}
+        self.counters = DeliveryCounters(counters)
         self.views: dict[tuple[str, str], View] = {}
         self.overdue: Callable[[], Iterable[tuple[Any, bool]]] = tuple
+        self.on_join: Callable[[Any], None] = _ignore
+        self.on_leave: Callable[[Any], None] = _ignore
         self._read = read
         self._whole = whole
         self._on_growth = on_growth
         self._on_readers = on_readers
         self._waiters: list[asyncio.Future[None]] = []
-        self._paced: list[asyncio.Future[None]] = []
+        self._paced: dict[asyncio.Future[None], Callable[[Any], bool]] = {}
         self._holds = 0
 
     def __repr__(self) -> str:
@@ -77,9 +100,9 @@ class Feed:
         has_snapshot = snapshots and self.assembly.available
         facts = LogFacts(self.log.epoch, self.log.head, self.oldest, self.ended, has_snapshot)
         attachment = attach(after, facts)
-        self.counters.attaches[attachment.outcome] += 1
+        self.counters.attach(attachment.outcome)
         if attachment.gap is not None:
-            self.counters.gaps["evicted"] += 1
+            self.counters.gap("evicted")
         return attachment
 
     def view(self, format_: Format[Any], wire: Wire) -> View:
@@ -101,16 +124,26 @@ class Feed:
         """How many read it, or wait for something of it."""
         return len(self.members) + self._holds
 
-    def join(self, member: Any) -> None:
-        """Counts a reader in: anything with a `cursor`."""
+    @property
+    def lag(self) -> int:
+        """How many records the furthest reader is behind the head."""
+        head = self.log.head
+        return max((head - member.cursor for member in self.members), default=0)
+
+    def join(self, member: Member) -> None:
+        """Counts a reader in."""
         self.members[member] = None
+        self.on_join(member)
+        self.progressed(member)
         self._on_readers()
 
-    def leave(self, member: Any) -> None:
-        """Counts a reader out."""
-        self.members.pop(member, None)
-        self.progressed()
-        self._on_readers()
+    def leave(self, member: Member) -> None:
+        """Counts a reader out. Idempotent."""
+        if member in self.members:
+            del self.members[member]
+            self.on_leave(member)
+            self.progressed()
+            self._on_readers()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -134,24 +167,22 @@ class Feed:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def progressed(self) -> None:
-        """Says that a reader came further, or left: a paced producer looks again."""
+    def progressed(self, member: Member | None = None) -> None:
+        """Says that a reader came further (None: any of them, or one has left): a paced producer looks again."""
         if self._paced:
-            paced, self._paced = self._paced, []
-            for waiter in paced:
-                if not waiter.done():
+            for waiter, matters in self._paced.items():
+                if not waiter.done() and (member is None or matters(member)):
                     waiter.set_result(None)
 
-    async def progress(self, timeout_s: float | None) -> None:
-        """Waits until a reader has come further, or left, or `timeout_s` is over."""
+    async def progress(self, timeout_s: float | None, matters: Callable[[Any], bool]) -> None:
+        """Waits until a reader that `matters` has come further, one has left, or `timeout_s` is over."""
         waiter = asyncio.get_running_loop().create_future()
-        self._paced.append(waiter)
+        self._paced[waiter] = matters
         try:
             await asyncio.wait((waiter,), timeout=timeout_s)
         finally:
             waiter.cancel()
-            if waiter in self._paced:
-                self._paced.remove(waiter)
+            del self._paced[waiter]
 
     async def beyond(self, cursor: int) -> None:
         """Waits until there is something after `cursor`, or the stream has ended."""

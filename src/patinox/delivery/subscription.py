@@ -6,6 +6,8 @@ ChunkSubscription  the chunks themselves, for code in the same process
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
@@ -35,14 +37,17 @@ class Subscription:
         "_jumped",
         "_on_close",
         "_part",
+        "_pulls",
         "attachment",
         "audience",
         "cursor",
         "feed",
         "gaps",
+        "is_lost",
         "is_open",
         "quiet_ticks",
         "said_end",
+        "since",
         "sink",
         "task",
         "view",
@@ -55,7 +60,9 @@ class Subscription:
         self.view = view
         self.attachment = attachment
         self.cursor = attachment.cursor
+        self.since = feed.log.head
         self.gaps: list[Gap] = []
+        self.is_lost = False
         self.is_open = False
         self.quiet_ticks = 0
         self.said_end = False
@@ -65,6 +72,7 @@ class Subscription:
         self._part = attachment.part
         self._jumped = False
         self._jump_to = 0
+        self._pulls = False
 
     def __repr__(self) -> str:
         return f"<Subscription {self.feed.head.id} {self.view.format.name} at {self.cursor}, lag {self.lag}>"
@@ -77,7 +85,7 @@ class Subscription:
     @property
     def is_waiting(self) -> bool:
         """Whether it takes whatever comes: nothing is on its way to it that it has not taken."""
-        return self.task is None and self.sink is not None
+        return self._pulls or (self.task is None and self.sink is not None)
 
     @property
     def at_end(self) -> bool:
@@ -87,7 +95,8 @@ class Subscription:
     def stats(self) -> dict[str, Any]:
         """Figures of this reader."""
         told = {"outcome": self.attachment.outcome, "format": self.view.format.name, "type": self.view.wire.type}
-        return {**told, "cursor": self.cursor, "lag": self.lag, "gaps": len(self.gaps)}
+        lag_bytes = self.feed.log.bytes_after(self.cursor)
+        return {**told, "cursor": self.cursor, "lag": self.lag, "lag_bytes": lag_bytes, "gaps": len(self.gaps)}
 
     def open(self, on_close: Callable[[], None] | None = None) -> None:
         """Counts in as a reader; from here on the view is kept current. `on_close` is called once, by `close`."""
@@ -142,15 +151,25 @@ class Subscription:
         return batch
 
     async def next(self) -> bytes | None:
-        """The next joined frames, waiting for them; None after the end. May be empty: a record without a frame."""
+        """The next joined frames, waiting for them; None after the end. May be empty: a record without a frame.
+
+        Raises `ReaderTooSlow` where it was let go.
+        """
         while not self.at_end:
+            if self.is_lost:
+                raise too_slow(self.lag)
             before = self.cursor
             batch = self.take()
             if batch is None:
                 batch = await self.page()
             if self.cursor > before or batch.data:
+                self.feed.progressed(self)
                 return batch.data
-            await self.feed.beyond(self.cursor)
+            self._pulls = True
+            try:
+                await self.feed.beyond(self.cursor)
+            finally:
+                self._pulls = False
         return None
 
     async def page(self) -> Batch:
@@ -171,12 +190,16 @@ class Subscription:
 
     def skip(self) -> None:
         """Has the cursor jump to the head at the next reading, with a `gap`; an end record is never skipped."""
-        self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
+        self.since = self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
+
+    def let_go(self) -> None:
+        """Gives it up: who pulls gets `ReaderTooSlow` the next time; what is pushed is for the fan-out to end."""
+        self.is_lost = True
 
     async def _jump(self, last: int, reason: str = "evicted") -> Batch:
         gap = Gap(self.cursor + 1, last)
         self.gaps.append(gap)
-        self.feed.counters.gaps[reason] += 1
+        self.feed.counters.gap(reason)
         if self.view.wire.controls:
             self.cursor = gap.last
             return Batch(gap_event(self.view.wire, gap), self.cursor)
@@ -191,26 +214,96 @@ class Subscription:
         return self.view.wire.aborts and (self._jumped or (self.at_end and self.feed.went_wrong))
 
 
+class ChunkReader:
+    """The cursor of a reader of chunks, and the page it has fetched but not handed out."""
+
+    __slots__ = ("_jump_to", "_ready", "attachment", "cursor", "feed", "gaps", "is_lost", "is_waiting", "since")
+
+    def __init__(self, feed: Feed, attachment: Attachment) -> None:
+        self.feed = feed
+        self.attachment = attachment
+        self.cursor = attachment.cursor
+        self.since = feed.log.head
+        self.gaps = 0
+        self.is_lost = False
+        self.is_waiting = False
+        self._ready: deque[StreamChunk] = deque()
+        self._jump_to = 0
+        if attachment.gap is not None:
+            self._tell(attachment.gap)
+
+    @property
+    def lag(self) -> int:
+        """Records between the cursor and the head."""
+        return self.feed.log.head - self.cursor
+
+    async def next(self) -> StreamChunk | None:
+        """The next chunk, waiting for it; None after the end. Raises `ReaderTooSlow` where it was let go."""
+        while not self._ready:
+            if self.feed.ended and self.cursor >= self.feed.log.head:
+                return None
+            if self.is_lost:
+                raise too_slow(self.lag)
+            await self._fetch()
+        chunk = self._ready.popleft()
+        self.cursor = max(self.cursor, chunk.sequence)
+        self.feed.progressed(self)
+        return chunk
+
+    async def _fetch(self) -> None:
+        feed, cursor = self.feed, self.cursor
+        if self._jump_to > cursor:
+            self._jump(self._jump_to, "dropped")
+        elif cursor + 1 < feed.oldest:
+            self._jump(feed.oldest - 1)
+        elif page := await feed.read(cursor, _PAGE):
+            self._ready.extend(page)
+        elif cursor + 1 < feed.log.first:  # the store has forgotten the stream
+            self._jump(feed.log.first - 1)
+        else:
+            self.is_waiting = True
+            try:
+                await feed.beyond(cursor)
+            finally:
+                self.is_waiting = False
+
+    def skip(self) -> None:
+        """Has the cursor jump to the head at the next reading, with a `gap`; an end record is never skipped."""
+        self.since = self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
+
+    def let_go(self) -> None:
+        """Has the next reading raise `ReaderTooSlow`."""
+        self.is_lost = True
+        self._ready.clear()
+
+    def _jump(self, last: int, reason: str = "evicted") -> None:
+        self.feed.counters.gap(reason)
+        self._tell(Gap(self.cursor + 1, last))
+
+    def _tell(self, gap: Gap) -> None:
+        self.gaps += 1
+        self._ready.append(StreamChunk(gap.last, gap, 0.0, epoch=self.feed.log.epoch))
+
+
 class ChunkSubscription:
     """The chunks of a stream, as an async iterator, up to and including the one with `is_final`.
 
-    Usable as an async context manager; iterating to the end, or `aclose`, counts the reader out. A range that was
-    evicted before it could be read is told by a chunk whose data is a `Gap` and whose sequence is the gap's last.
+    Usable as an async context manager. Iterating to the end, or `aclose`, counts the reader out; so does forgetting it,
+    as `async for … break` does, in the loop's next turn. A range that was evicted or dropped before it could be read is
+    told by a chunk whose data is a `Gap` and whose sequence is the gap's last. Raises `ReaderTooSlow` for a reader that
+    lagged to the hard bound (`max_lag`): it can subscribe again after the last chunk it has.
     """
 
     def __init__(self, feed: Feed, after: After) -> None:
         self.feed = feed
         self.attachment = feed.attach(after, snapshots=False)
-        self.cursor = self.attachment.cursor
-        self._ready: deque[StreamChunk] = deque()
+        self._reader = ChunkReader(feed, self.attachment)
         self._is_open = True
-        self._over = False
-        self._too_slow = False
-        self._jump_to = 0
-        self.is_waiting = False
-        if self.attachment.gap is not None:
-            self._ready.append(self._told(self.attachment.gap))
-        feed.join(self)
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        feed.join(self._reader)
 
     def __repr__(self) -> str:
         return f"<ChunkSubscription {self.feed.head.id} at {self.cursor}>"
@@ -220,63 +313,41 @@ class ChunkSubscription:
         """What the attach was answered: `start`, `resumed`, `gap`, `reset` or `complete`. Chunks have no snapshot."""
         return self.attachment.outcome
 
+    @property
+    def cursor(self) -> int:
+        """The sequence of the last chunk that was handed out."""
+        return self._reader.cursor
+
+    @property
+    def lag(self) -> int:
+        """Records between the cursor and the head."""
+        return self._reader.lag
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of this reader."""
+        lag_bytes = self.feed.log.bytes_after(self.cursor)
+        told = {"outcome": self.outcome, "cursor": self.cursor, "lag": self.lag, "lag_bytes": lag_bytes}
+        return {**told, "gaps": self._reader.gaps}
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StreamChunk:
-        while not self._ready:
-            if self._over or (self.feed.ended and self.cursor >= self.feed.log.head):
-                await self.aclose()
-                raise StopAsyncIteration
-            if self._too_slow:
-                await self.aclose()
-                raise ReaderTooSlow(
-                    f"the reader lags {self.feed.log.head - self.cursor} chunks; resume after {self.cursor}"
-                )
-            if self._jump_to > self.cursor:
-                self._jump(self._jump_to, "dropped")
-                break
-            if self.cursor + 1 < self.feed.oldest:
-                self._jump(self.feed.oldest - 1)
-                break
-            page = await self.feed.read(self.cursor, _PAGE)
-            self._ready.extend(page)
-            if page:
-                self.cursor = page[-1].sequence
-                self.feed.progressed()
-            elif self.cursor + 1 < self.feed.log.first:  # the store has forgotten the stream
-                self._jump(self.feed.log.first - 1)
-            else:
-                self.is_waiting = True
-                try:
-                    await self.feed.beyond(self.cursor)
-                finally:
-                    self.is_waiting = False
-        chunk = self._ready.popleft()
-        self._over = chunk.is_final
+        try:
+            chunk = await self._reader.next() if self._is_open else None
+        except ReaderTooSlow:
+            await self.aclose()
+            raise
+        if chunk is None:
+            await self.aclose()
+            raise StopAsyncIteration
         return chunk
-
-    def skip(self) -> None:
-        """Has the cursor jump to the head at the next reading, with a `gap`; an end record is never skipped."""
-        self._jump_to = self.feed.log.head - 1 if self.feed.ended else self.feed.log.head
-
-    def let_go(self) -> None:
-        """Has the next reading raise `ReaderTooSlow`."""
-        self._too_slow = True
-
-    def _jump(self, last: int, reason: str = "evicted") -> None:
-        self.feed.counters.gaps[reason] += 1
-        self._ready.append(self._told(Gap(self.cursor + 1, last)))
-        self.cursor = last
-
-    def _told(self, gap: Gap) -> StreamChunk:
-        return StreamChunk(gap.last, gap, 0.0, epoch=self.feed.log.epoch)
 
     async def aclose(self) -> None:
         """Counts the reader out. Idempotent."""
         if self._is_open:
             self._is_open = False
-            self.feed.leave(self)
+            self.feed.leave(self._reader)
 
     async def __aenter__(self) -> Self:
         return self
@@ -284,3 +355,14 @@ class ChunkSubscription:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None,
                         trace: TracebackType | None) -> None:  # fmt: skip
         await self.aclose()
+
+    def __del__(self) -> None:
+        # From wherever the garbage collector runs, and whatever it interrupts: the loop is only told to do it.
+        if getattr(self, "_is_open", False) and self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and everything with it
+                self._loop.call_soon_threadsafe(self.feed.leave, self._reader)
+
+
+def too_slow(lag: int) -> ReaderTooSlow:
+    """What a reader is told that lagged to the hard bound."""
+    return ReaderTooSlow(f"the reader lags {lag} chunks; it can resume from its last event id")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from patinox.core.chunks import End, Error
-from patinox.errors import PatinoxError, StreamClosed
+from patinox.errors import BufferFull, PatinoxError, StreamClosed
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream, error_of
 
@@ -61,7 +61,8 @@ async def pump(source: Source, stream: ActiveStream) -> None:
         async with contextlib.aclosing(source.batches()) as batches:
             async for batch in batches:
                 for data in batch:
-                    await stream.write(data)
+                    with contextlib.suppress(BufferFull):  # counted; the source cannot be told, and goes on
+                        await stream.write(data)
         await _end(stream, source.ending)
     except StreamClosed:
         _log.debug("stream %s ended before its source", stream.id)

@@ -19,7 +19,7 @@ from patinox.core.producers import Producer, ProducerLedger
 from patinox.delivery.feed import Feed
 from patinox.delivery.pacing import Pacing
 from patinox.delivery.subscription import ChunkSubscription
-from patinox.errors import InputError, PatinoxError, StreamClosed, TooLarge
+from patinox.errors import BufferFull, InputError, PatinoxError, StreamClosed, TooLarge
 from patinox.formats.base import StreamHead
 from patinox.incremental.assembler import Assembly
 
@@ -76,8 +76,8 @@ class ActiveStream:
             self.log, self.assembly, head, self._read, whole=options.retain is Retain.FULL,
             on_growth=on_growth, on_readers=self._readers_changed, counters=manager.counters,
         )  # fmt: skip
-        self.pacing = Pacing(self.feed, config.backpressure)
-        self.feed.overdue = self.pacing.overdue
+        self.pacing = pacing = Pacing(self.feed, config.backpressure, self._overflow)
+        self.feed.overdue, self.feed.on_join, self.feed.on_leave = pacing.overdue, pacing.joined, pacing.left
 
     def __repr__(self) -> str:
         return f"<ActiveStream {self.id} {self.state} at {self.position}, {self.feed.readers} readers>"
@@ -128,10 +128,8 @@ class ActiveStream:
         self._writes += 1
         if not self._writes % _YIELD_EVERY:
             await asyncio.sleep(0)
-        if self.pacing.is_due:
-            await self.pacing.wait()
-        if self._overflow is OverflowStrategy.BLOCK:
-            await self.pacing.wait_for_room(len(payload))
+        if self.pacing.may_wait(len(payload)):
+            await self.pacing.wait(len(payload))
 
     def write_nowait(self, data: str | ChunkData | Event | StreamChunk) -> StreamChunk:
         """Appends one chunk without waiting.
@@ -213,12 +211,14 @@ class ActiveStream:
             raise StreamClosed(f"{error.message}; it ended as incomplete")
 
     def _append(self, value: Any, payload: bytes, *, final: bool = False) -> StreamChunk:
-        if self._overflow is not OverflowStrategy.DROP_OLDEST and not final:
-            self.log.window.release(self.pacing.released())
-        chunk = self.log.append(value, self._clock(), is_final=final, payload=payload)
-        counters = self.feed.counters
-        counters.chunks += 1
-        counters.chunk_bytes += len(payload)
+        if not final:
+            self.pacing.has_room(len(payload))
+        try:
+            chunk = self.log.append(value, self._clock(), is_final=final, payload=payload)
+        except BufferFull:
+            self.feed.counters.drop("buffer_full")
+            raise
+        self.feed.counters.append(len(payload))
         if self.options.retain is Retain.FULL:
             self._store.append_nowait(self.id, chunk)
         self.assembly.apply(chunk)
@@ -260,12 +260,14 @@ class ActiveStream:
         return {**facts, **more, "retain": self.options.retain, "on_abandon": str(self.options.on_abandon)}
 
     def stats(self) -> dict[str, Any]:
-        """Figures: records, bytes, readers, evictions."""
-        window = self.log.window
+        """Figures: records, bytes, readers, the largest lag among them, evictions, and what was told and dropped."""
+        window, lag = self.log.window, self.feed.lag
         return {
             "state": self.state, "head": self.log.head, "bytes": self.log.size_bytes, "readers": self.feed.readers,
+            "lag": lag, "lag_bytes": self.log.bytes_after(self.log.head - lag),
             "window_chunks": len(window), "window_bytes": window.size_bytes, "evicted": window.evicted,
-            "refused": window.refused, "views": len(self.feed.views), "paused": self.pacing.handler.pauses,
+            "refused": window.refused, "views": len(self.feed.views), "pauses": self.pacing.handler.pauses,
+            **self.feed.counters.as_dict(),
         }  # fmt: skip
 
     async def _read(self, after: int, limit: int) -> Sequence[StreamChunk]:

@@ -249,15 +249,21 @@ class StreamManager:
         await self._forget(stream)
 
     def stats(self) -> dict[str, Any]:
-        """Figures of the whole manager."""
-        open_streams = sum(1 for stream in self._streams.values() if stream.is_open)
+        """Figures of the whole manager: what it holds, its readers, the largest lag, and what was dropped and why.
+
+        `refused` is what admission did not let in, by limit.
+        """
+        streams = self._streams.values()
         delivery = self._fanout.stats() if self._fanout is not None else {}
         return {
-            "streams": len(self._streams),
-            "open": open_streams,
+            "streams": len(streams),
+            "open": sum(1 for stream in streams if stream.is_open),
             "running": len(self._pumps),
+            "connections": self.admission.connections,
+            "lag": max((stream.feed.lag for stream in streams), default=0),
             **delivery,
             **self.counters.as_dict(),
+            "refused": dict(self.admission.refused),
         }
 
     # ── shutdown ──
