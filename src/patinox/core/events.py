@@ -105,6 +105,11 @@ class BlockDelta(Event, frozen=True):
 
     `op` says how: `text.append` and `json.append` (argument text) use `text`; `bytes.append` uses `data`;
     the others use `value`.
+
+    The value of `annotation.add` is `{"type": "url_citation", "url", "title"?, "start_index"?, "end_index"?,
+    "cited_text"?, …}` for a page of the web, flat, the indices in characters of the block's text; one of any other
+    type is a provider's own object (a page of a document, grounding metadata), kept as it came.
+    `logprobs.add` has `{"content": [{"token", "logprob", …}]}`, `opaque.set` a string where it is a signature.
     """
 
     kind: ClassVar[str] = "block.delta"

@@ -11,6 +11,7 @@ from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockStart, Event
 from patinox.formats.base import Frame
 from patinox.formats.flat import FlatState, OpenBlock, encode, place, replace
+from patinox.formats.citations import citations
 from patinox.formats.media import address, file_url
 from patinox.incremental.assembler import AssembledBlock, Assembly
 
@@ -124,13 +125,16 @@ def waiting(call: OpenBlock, assembly: Assembly) -> Frame:
 def annotation(state: AISDKState, block: OpenBlock, value: Any) -> Written:
     """A citation: a source where it has an address, else data."""
     noted = {"patinox": {"annotation": value, "part": block.id}}
-    url, title = address(value)
-    if url is None:
+    pages = [page for page in citations(value) if address(page)[0] is not None]
+    if not pages:
         return state, (say("data-annotation", data={"part": block.id, "value": value}),)
-    name = f"source-{state.sources}"
-    titled = {"title": title} if title else {}
-    frame = say("source-url", sourceId=name, url=url, **titled, providerMetadata=noted)
-    return replace(state, sources=state.sources + 1), (frame,)
+    frames = []
+    for page in pages:
+        titled = {"title": page["title"]} if isinstance(page.get("title"), str) and page["title"] else {}
+        told = {"providerMetadata": noted} if page is pages[-1] else {}
+        name = f"source-{state.sources + len(frames)}"
+        frames.append(say("source-url", sourceId=name, url=page["url"], **titled, **told))
+    return replace(state, sources=state.sources + len(frames)), frames
 
 
 def part(message_id: str, block: OpenBlock, whole: AssembledBlock) -> Frame:

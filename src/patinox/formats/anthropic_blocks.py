@@ -20,7 +20,7 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, head
+from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, neutral_citation, head
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -105,9 +105,11 @@ class BlocksReader:
         value = delta.get(key)
         if op is None or key not in delta or (op != "annotation.add" and not isinstance(value, str)):
             return None
+        if op == "annotation.add":
+            value = neutral_citation(value)
         shape = {**delta, key: self._grow(block, op, value)}
         plain = DELTAS.get((block.of, op)) == (kind, key) and len(delta) == 2
-        return shape, plain and (op != "annotation.add" or citation(value) == value)
+        return shape, plain and (op != "annotation.add" or citation(value) == delta[key])
 
     def stop(self, block: Block) -> None:
         """A block ends. A call whose arguments are all there is ready; otherwise it shows in what follows."""
@@ -148,7 +150,9 @@ class BlocksReader:
             case "text":
                 self._take(block, shape, "text", "text.append")
                 if isinstance(citations := content.get("citations"), list):
-                    shape["citations"] = [self._grow(block, "annotation.add", value) for value in citations]
+                    shape["citations"] = [
+                        self._grow(block, "annotation.add", neutral_citation(value)) for value in citations
+                    ]
             case "reasoning":
                 self._take(block, shape, "thinking", "text.append")
                 self._take(block, shape, "signature", "opaque.set")

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from patinox.core.events import BlockKind, FinishReason, Usage
+from patinox.formats.citations import URL_CITATION, citations
 
 DIALECT = "anthropic"
 
@@ -88,15 +89,8 @@ STATUSES: dict[str, int] = {
 }
 """The HTTP status that goes with each type of error (API reference, "Errors")."""
 
-_CITATIONS = frozenset(
-    {
-        "char_location",
-        "page_location",
-        "content_block_location",
-        "search_result_location",
-        "web_search_result_location",
-    }
-)
+_WEB = "web_search_result_location"
+_CITATIONS = frozenset({"char_location", "page_location", "content_block_location", "search_result_location", _WEB})
 
 
 def head(of: str, name: str | None, call_id: str | None) -> dict[str, Any] | None:
@@ -136,21 +130,24 @@ def _parsed(payload: Any) -> Any:
 
 def citation(value: Any) -> dict[str, Any] | None:
     """A citation as the dialect has it: its own as they are, one of a web page from its address; else None."""
-    if not isinstance(value, dict):
-        return None
-    if value.get("type") in _CITATIONS:
+    if isinstance(value, dict) and value.get("type") in _CITATIONS:
         return value
-    inner = value.get("url_citation", value)
-    url = inner.get("url") if isinstance(inner, dict) else None
-    if not isinstance(url, str):
+    found = citations(value)
+    if not found:
         return None
-    return {
-        "type": "web_search_result_location",
-        "url": url,
-        "title": inner.get("title"),
-        "cited_text": inner.get("content") or inner.get("cited_text") or "",
-        "encrypted_index": "",
-    }
+    page = found[0]
+    own = {"title": page.get("title"), "cited_text": page.get("cited_text") or "", "encrypted_index": ""}
+    known = {key: each for key, each in page.items() if key not in ("start_index", "end_index", "content")}
+    return {**own, **known, "type": _WEB} if "encrypted_index" not in page else {**page, "type": _WEB}
+
+
+def neutral_citation(value: Any) -> Any:
+    """A citation in the neutral form, where `citation` makes the same of it again; others as they are."""
+    if not isinstance(value, dict) or value.get("type") != _WEB:
+        return value
+    if "encrypted_index" not in value or not isinstance(value.get("url"), str):
+        return value
+    return {**value, "type": URL_CITATION}
 
 
 def read_usage(raw: dict[str, Any], *, final: bool) -> Usage:

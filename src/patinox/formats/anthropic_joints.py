@@ -24,7 +24,7 @@ from patinox.core.events import (
     ToolResult,
     Usage,
 )
-from patinox.formats.anthropic_frames import DIALECT, fill
+from patinox.formats.anthropic_frames import DIALECT, citation, fill
 from patinox.formats.anthropic_state import (
     Joint,
     MessageState,
@@ -60,6 +60,8 @@ def join(state: MessageState, data: Event) -> Written:
         return native(state, data)
     if isinstance(data, BlockDelta):
         said = data.text if data.op in ("text.append", "json.append") else data.value
+        if data.op == "annotation.add":
+            said = citation(said) or said
         joint = replace(joint, payloads=(*joint.payloads, said))
     elif isinstance(data, ToolResult | ToolError | Usage):
         joint = replace(joint, payloads=(*joint.payloads, _payload(data)))

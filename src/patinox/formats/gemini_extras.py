@@ -6,8 +6,10 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
+from typing import Any
 
 from patinox.core.events import BlockDelta
+from patinox.formats.citations import citations
 from patinox.formats.gemini_joints import payload_of
 from patinox.formats.gemini_state import (
     Alternative,
@@ -74,15 +76,17 @@ def _sources(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
     if value.keys() & {"groundingChunks", "searchEntryPoint", "webSearchQueries"}:
         found = value
     else:
-        inner = value.get("url_citation", value)
-        url = inner.get("url") if isinstance(inner, dict) else None
-        if not isinstance(url, str):
+        pages = citations(value)
+        if not pages:
             return state, ()
-        title = inner.get("title")
-        web = {"uri": url} | ({"title": title} if isinstance(title, str) else {})
-        found = {"groundingChunks": [{"web": web}]}
+        found = {"groundingChunks": [{"web": _web(page)} for page in pages]}
     state = begun(state, data.choice)
     return state, (frame(state, data.choice, groundingMetadata=found),)
+
+
+def _web(page: dict[str, Any]) -> dict[str, Any]:
+    title = page.get("title")
+    return {"uri": page["url"]} | ({"title": title} if isinstance(title, str) else {})
 
 
 EXTRAS: dict[str, Callable[[GeminiState, BlockDelta, OpenBlock], Written]] = {

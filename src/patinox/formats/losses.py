@@ -72,7 +72,12 @@ class LossCounter:
 
     def count(self, data: Any) -> None:
         """Takes the next record."""
-        if self._is_text_whole and type(data) is BlockDelta and data.op == TEXT_APPEND and not (data.ext or data.choice):
+        if (
+            self._is_text_whole
+            and type(data) is BlockDelta
+            and data.op == TEXT_APPEND
+            and not (data.ext or data.choice)
+        ):
             return
         for key in keys(data):
             loss = self._losses.get(key)

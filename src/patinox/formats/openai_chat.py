@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from patinox.formats.base import Format, StreamHead
+from patinox.formats.citations import citations, nested
 from patinox.formats.openai_chat_frames import WORDS, write_usage
 from patinox.formats.openai_chat_reader import OpenAIChatReader
 from patinox.formats.openai_chat_state import ChatState
@@ -72,7 +73,8 @@ def _message(blocks: list[AssembledBlock], text: str) -> dict[str, Any]:
         "refusal": _text(blocks, "refusal") or None,
     }
     reasoning = _text(blocks, "reasoning", "reasoning_summary")
-    annotations = [value for block in blocks if block.kind == "text" for value in block.annotations]
+    told = [value for block in blocks if block.kind == "text" for value in block.annotations]
+    annotations = [nested(citation) for value in told for citation in citations(value)]
     images = [block.value for block in blocks if block.kind == "image" and block.value is not None]
     extras = {"reasoning_content": reasoning, "annotations": annotations, "images": images, "tool_calls": calls}
     return message | {key: value for key, value in extras.items() if value}

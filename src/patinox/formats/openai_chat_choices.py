@@ -23,6 +23,7 @@ from patinox.core.events import (
     MessageStart,
     ToolReady,
 )
+from patinox.formats.citations import flat
 from patinox.formats.openai_chat_frames import REASONS, shape_key
 
 _decode = msgspec.json.Decoder().decode
@@ -220,7 +221,9 @@ class ChoicesReader:
         return {**function, "arguments": self._grow(choice, block, "json.append", text)}
 
     def _annotation(self, choice: _Choice, item: dict[str, Any], _place: int) -> Any:
-        return self._attach(choice, "annotation.add", item)
+        value = flat(item)
+        hole = self._attach(choice, "annotation.add", value)
+        return hole if value is item else {"$": ["nested", hole["$"]]}
 
     def _audio(self, choice: _Choice, audio: dict[str, Any]) -> Any:
         block, shape = self._block(choice, "audio", "audio"), dict(audio)

@@ -2,7 +2,8 @@
 
 A frame is an *envelope* (id, model, …, the same in nearly every frame) around *choices*. The reader moves
 what has a neutral meaning into events; what is left, with a hole `{"$": k}` where the k-th payload of the
-frame stood (a payload is what a `block.delta` or a `usage` carries), is the frame's *shape*. Both sides
+frame stood (a payload is what a `block.delta` or a `usage` carries; `{"$": ["nested", k]}` for a citation as the
+dialect nests it), is the frame's *shape*. Both sides
 remember the envelope and the last shape of each block, so an ordinary delta is one event and nothing else.
 Where a frame differs, the first of its events says how, under `ext["openai-chat"]`:
 
@@ -20,6 +21,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from patinox.core.events import FinishReason, Usage
+from patinox.formats.citations import nested
 
 DIALECT = "openai-chat"
 
@@ -68,6 +70,8 @@ def fill(shape: Any, payloads: Sequence[Any]) -> Any:
     if type(shape) is dict:
         if len(shape) == 1 and type(hole := shape.get("$")) is int:
             return payloads[hole] if hole < len(payloads) else None
+        if len(shape) == 1 and type(hole) is list and len(hole) == 2 and hole[0] == "nested":
+            return nested(fill({"$": hole[1]}, payloads))
         return {key: fill(value, payloads) if value else value for key, value in shape.items()}
     if type(shape) is list:
         return [fill(value, payloads) for value in shape]

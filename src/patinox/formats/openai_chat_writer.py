@@ -28,6 +28,7 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.base import Frame, StreamHead
+from patinox.formats.citations import citations, nested
 from patinox.formats.openai_chat_frames import DIALECT, WORDS, fill, remember, shape_key, write_usage
 from patinox.formats.openai_chat_state import (
     ChatState,
@@ -237,7 +238,8 @@ def _own_delta(state: ChatState, data: BlockDelta) -> Written:
     shape = state.shapes.get(shape_key(data.message, data.block, data.op)) if state.envelope else None
     if shape is not None:
         role: Sequence[Frame] = ()
-        body = _encode({**(state.envelope or {}), "choices": fill(shape, (_HOLE_TEXT,))})
+        said = data.value if data.op == "annotation.add" else _HOLE_TEXT  # which may stand in another form
+        body = _encode({**(state.envelope or {}), "choices": fill(shape, (said,))})
     else:
         delta = _own_delta_body(block, data)
         if delta is None:
@@ -265,8 +267,8 @@ def _own_delta_body(block: OpenBlock | None, data: BlockDelta) -> dict[str, Any]
         return {_FIELDS[of]: _HOLE_TEXT}
     if data.op == "json.append" and of == "tool_call" and block is not None:
         return {"tool_calls": [{"index": block.tool, "function": {"arguments": _HOLE_TEXT}}]}
-    if data.op == "annotation.add" and isinstance(data.value, dict) and data.value.get("type") == "url_citation":
-        return {"annotations": [data.value]}
+    if data.op == "annotation.add" and (found := citations(data.value)):
+        return {"annotations": [nested(citation) for citation in found]}
     if data.op == "logprobs.add" and of in _FIELDS:
         return {"logprobs": data.value}
     return None

@@ -35,7 +35,7 @@ from patinox.formats.openai_responses.outputs import (
     leave_message,
     part_done,
 )
-from patinox.formats.openai_responses.shapes import hole, write_annotation
+from patinox.formats.openai_responses.shapes import hole, write_annotations
 from patinox.formats.openai_responses.state import Bodies, Core, Slot, item_index, replace, slot_key
 from patinox.formats.openai_responses.tables import BY_BLOCK
 from patinox.incremental.assembler import Assembly
@@ -270,14 +270,12 @@ def delta(core: Core, data: BlockDelta) -> Bodies:
     if slot is None or slot.shape is None or slot.of != "text":
         return core, bodies
     if data.op == "annotation.add":
-        citation = write_annotation(data.value)
-        if citation is None:
-            return core, bodies
-        body = {key: value for key, value in slot.shape.items() if key != "logprobs"}
-        body |= {"type": "response.output_text.annotation.added", "annotation_index": slot.counted}
-        body["annotation"] = hole("literal", citation)
-        core = replace(core, slots={**core.slots, key: replace(slot, counted=slot.counted + 1)})
-        return core, [*bodies, body]
+        place = {key: value for key, value in slot.shape.items() if key != "logprobs"}
+        place["type"] = "response.output_text.annotation.added"
+        found = write_annotations(data.value)
+        for index, citation in enumerate(found, slot.counted):
+            bodies.append({**place, "annotation_index": index, "annotation": hole("literal", citation)})
+        return replace(core, slots={**core.slots, key: replace(slot, counted=slot.counted + len(found))}), bodies
     if data.op == "logprobs.add":
         tokens = data.value.get("content") if isinstance(data.value, dict) else data.value
         return core, [*bodies, {**slot.shape, "delta": "", "logprobs": hole("literal", tokens or [])}]

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from patinox.formats.citations import citations
 from patinox.incremental.assembler import AssembledBlock, Assembly
 
 DIALECT = "openai-responses"
@@ -89,23 +90,26 @@ def _arguments(block: AssembledBlock) -> str:
     return block.text or _encode({} if block.arguments is None else block.arguments).decode()
 
 
-def write_annotation(value: Any) -> dict[str, Any] | None:
-    """A citation as this dialect says it: its own as they are, any other from its address; else None."""
-    if not isinstance(value, dict):
-        return None
-    if value.get("type") in ("file_citation", "container_file_citation", "file_path"):
+def write_annotations(value: Any) -> list[dict[str, Any]]:
+    """Citations as this dialect says them: its own as they are, any other from its address."""
+    if isinstance(value, dict) and value.get("type") in ("file_citation", "container_file_citation", "file_path"):
+        return [value]
+    return [_annotation(citation) for citation in citations(value)]
+
+
+def _annotation(value: dict[str, Any]) -> dict[str, Any]:
+    """The required fields are made up where they are unknown: no title, from 0 to 0."""
+    if value.keys() == _ANNOTATION.keys():
         return value
-    inner = value.get("url_citation", value)
-    if not isinstance(inner, dict) or not isinstance(inner.get("url"), str):
-        return None
-    if inner is value and value.get("type") == "url_citation":
-        return value
-    known = {"start_index": inner.get("start_index") or 0, "end_index": inner.get("end_index") or 0}
-    return {"type": "url_citation", "url": inner["url"], "title": inner.get("title") or "", **known}
+    known = {key: value[key] for key in _ANNOTATION if value.get(key) is not None}
+    return {**_ANNOTATION, **known}
+
+
+_ANNOTATION = {"type": "url_citation", "url": "", "title": "", "start_index": 0, "end_index": 0}
 
 
 def _citations(block: AssembledBlock) -> list[dict[str, Any]]:
-    return [known for value in block.annotations if (known := write_annotation(value)) is not None]
+    return [known for value in block.annotations for known in write_annotations(value)]
 
 
 def _text_of(value: Any) -> str:
