@@ -2,13 +2,15 @@
 
 The frames of the hot window are kept beside it, one `bytes` a record. A writer's state is kept at the newest record
 and at checkpoints, every 256 records, so that the frames of any earlier record can be made again (`cold`): a
-resumed reader sees exactly the bytes an uninterrupted one saw.
+resumed reader sees exactly the bytes an uninterrupted one saw. Of a log that keeps its window only, what leads to a
+record may be gone: there checkpoints are closer, those that are of no use any more are let go, and where none is left
+the dialect begins anew.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from patinox.core.chunks import EventId, StreamChunk
@@ -18,6 +20,7 @@ from patinox.formats.base import Format, Frame, StreamHead
 from patinox.incremental.assembler import Assembly
 
 CHECKPOINT_EVERY = 256
+WINDOW_CHECKPOINT_EVERY = 16
 _PAGE = 256
 
 ReadPage = Callable[[int, int], Awaitable[Sequence[StreamChunk]]]
@@ -34,12 +37,14 @@ class Batch(NamedTuple):
 class View:
     """Frames of one (log, format, wire). Not primed until `prime` has brought the writer's state to the window.
 
-    `parked` are the subscriptions that stand at the head, for the fan-out to push to.
+    `parked` are the subscriptions that stand at the head, for the fan-out to push to. `oldest` tells the lowest
+    sequence that can still be read, of a log that keeps its window only.
     """
 
     def __init__(
-        self, log: StreamLog, assembly: Assembly, head: StreamHead, format_: Format[Any], wire: Wire, read: ReadPage
-    ) -> None:
+        self, log: StreamLog, assembly: Assembly, head: StreamHead, format_: Format[Any], wire: Wire, read: ReadPage,
+        oldest: Callable[[], int] | None = None,
+    ) -> None:  # fmt: skip
         self.log = log
         self.format = format_
         self.wire = wire
@@ -50,6 +55,8 @@ class View:
         self._assembly = assembly
         self._writer = format_.writer
         self._read = read
+        self._oldest = oldest
+        self._every = CHECKPOINT_EVERY if oldest is None else WINDOW_CHECKPOINT_EVERY
         self._frames: list[bytes] = []
         self._base = 0
         self._upto = -1
@@ -73,23 +80,28 @@ class View:
     async def prime(self) -> None:
         """Brings the writer's state to the start of the window. No-op for a view that is in use."""
         while not self.primed:
-            start = self.log.first - 1
-            mark, state = self._checkpoint(start)
-            while mark < start:
-                page = await self._read(mark, min(_PAGE, start - mark))
-                if not page:  # evicted for good (retain = "window"): the dialect begins anew here
-                    mark = start
-                for chunk in page:
-                    state, _ = self._fold(state, chunk)
-                    mark = chunk.sequence
+            start = self._start()
+            state = await self._fold_up_to(start)
             if self._upto < 0 and start >= self.log.first - 1:
                 self._base = self._upto = start
                 self._state = state
         self.advance()
 
+    def _start(self) -> int:
+        """The start of the window; the first checkpoint in it, where the state at its start can't be made any more."""
+        start = self.log.first - 1
+        index = bisect_right(self._marks, start)
+        if self._oldest is None or index == len(self._marks) or self._marks[index - 1] + 1 >= self._oldest():
+            return start
+        return self._marks[index]
+
     def rest(self) -> None:
         """Gives the frames back when nobody reads them; the checkpoints stay."""
+        if self._oldest is not None and self._upto + 1 >= self._oldest():
+            self._mark(self._upto, self._state)
         self._frames.clear()
+        self._addressed.clear()
+        self.last_addressed = 0
         self._upto = -1
 
     def advance(self) -> None:
@@ -126,10 +138,8 @@ class View:
         if not self.primed or after < self._base:
             return None
         frames = self._frames[after - self._base :]
-        if audience is not None and self.last_addressed > after:
-            for sequence, (addressees, made) in self._addressed.items():
-                if sequence > after and audience in addressees:
-                    frames[sequence - after - 1] = made
+        for sequence, made in self._addressed_to(audience, after):
+            frames[sequence - after - 1] = made
         if len(frames) == 1:
             return Batch(frames[0], after + 1)
         size_bytes = 0
@@ -139,12 +149,26 @@ class View:
                 return Batch(b"".join(frames[:count]), after + count)
         return Batch(b"".join(frames), after + len(frames))
 
+    def addresses(self, audience: str | None, after: int) -> bool:
+        """Whether a hot record after `after` is addressed to this audience."""
+        return self.last_addressed > after and any(True for _ in self._addressed_to(audience, after))
+
+    def _addressed_to(self, audience: str | None, after: int) -> Iterator[tuple[int, bytes]]:
+        if audience is None or self.last_addressed <= after:
+            return
+        for sequence in reversed(self._addressed):  # readers stand near the head, most of what is addressed far behind
+            if sequence <= after:
+                return
+            addressees, made = self._addressed[sequence]
+            if audience in addressees:
+                yield sequence, made
+
     async def cold(self, after: int, max_bytes: int, part: int = 0, audience: str | None = None) -> Batch:
         """The same from the store, made again from the nearest checkpoint; `part` frames of the first are left out.
 
         A `part` that the first record cannot have had was counted in another format: then the record goes out whole.
         """
-        mark, state = self._checkpoint(after)
+        state, mark = await self._fold_up_to(after), after
         parts: list[bytes] = []
         size_bytes = 0
         while size_bytes < max_bytes:
@@ -152,8 +176,6 @@ class View:
             for chunk in page:
                 state, frames = self._fold(state, chunk)
                 mark = chunk.sequence
-                if mark <= after:
-                    continue
                 if not _is_for(chunk, audience):
                     frames = ()
                 if mark == after + 1 and 0 < part < len(frames):
@@ -163,11 +185,14 @@ class View:
                 size_bytes += len(parts[-1]) if frames else 0
                 if size_bytes >= max_bytes:
                     break
-            if not page and mark < after:
-                mark = after  # evicted for good (retain = "window"): the dialect begins anew here
-            elif not page or after < self.log.first - 1 <= mark:
+            if not page or after < self.log.first - 1 <= mark:
                 break
-        return Batch(b"".join(parts), max(mark, after))
+        return Batch(b"".join(parts), mark)
+
+    def checkpoint(self, is_before: Callable[[Any], bool]) -> tuple[int, Any]:
+        """The last checkpoint with a state that `is_before` what is looked for: its sequence, and the state."""
+        index = bisect_left(self._states, True, lo=1, key=lambda state: not is_before(state)) - 1
+        return self._marks[index], self._states[index]
 
     async def openers(self, at: int) -> bytes:
         """What a fresh client of this dialect that attaches after record `at` must see first."""
@@ -181,13 +206,14 @@ class View:
         return self.wire.record("", list(frames))
 
     async def _state_at(self, at: int) -> Any:
-        if at == self._upto:
-            return self._state
+        return self._state if at == self._upto else await self._fold_up_to(at)
+
+    async def _fold_up_to(self, at: int) -> Any:
         mark, state = self._checkpoint(at)
         while mark < at:
             page = await self._read(mark, min(_PAGE, at - mark))
-            if not page:
-                break
+            if not page:  # gone for good: the dialect begins anew with the oldest record there is
+                mark, state = min(at, max(mark + 1, self.log.first - 1)), self._states[0]
             for chunk in page:
                 state, _ = self._fold(state, chunk)
                 mark = chunk.sequence
@@ -195,10 +221,18 @@ class View:
 
     def _fold(self, state: Any, chunk: StreamChunk) -> tuple[Any, Sequence[Frame]]:
         state, frames = self._writer.write(state, chunk, self._assembly)
-        if chunk.sequence % CHECKPOINT_EVERY == 0 and chunk.sequence > self._marks[-1]:
-            self._marks.append(chunk.sequence)
-            self._states.append(state)
+        if chunk.sequence % self._every == 0:
+            self._mark(chunk.sequence, state)
         return state, frames
+
+    def _mark(self, sequence: int, state: Any) -> None:
+        if self.format.stateless or sequence <= self._marks[-1]:
+            return
+        self._marks.append(sequence)
+        self._states.append(state)
+        if self._oldest is not None:
+            useless = bisect_left(self._marks, self._oldest() - 1, lo=1)
+            del self._marks[1:useless], self._states[1:useless]
 
     def _checkpoint(self, at: int) -> tuple[int, Any]:
         if self.format.stateless:

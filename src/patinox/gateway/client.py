@@ -7,6 +7,7 @@ followed: an upstream is where the configuration says it is. The HTTP client's e
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +16,12 @@ import msgspec
 
 from patinox.config import GatewayConfig
 from patinox.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from patinox.gateway.speech import SPEECHES
 from patinox.gateway.upstreams import Upstream
 
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_LISTING_BYTES = 4 * 2**20
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class UpstreamClient:
@@ -48,27 +51,28 @@ class UpstreamClient:
         if session is not None:
             await session.close()
 
-    def ask(self, upstream: Upstream, path: str, body: dict[str, Any]) -> UpstreamAnswer:
+    def ask(
+        self, upstream: Upstream, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> UpstreamAnswer:
         """A POST of JSON to an upstream; nothing is sent until the answer is iterated."""
-        return UpstreamAnswer(self._open, upstream, path, body, self._config)
+        return UpstreamAnswer(self._open, upstream, path, body, self._config, headers or {})
 
     async def list_models(self, upstream: Upstream, timeout_s: float = 3.0) -> list[dict[str, Any]]:
-        """The upstream's own `GET /models`: the objects under `data`. Raises `UpstreamError`."""
+        """What the upstream itself lists: objects with an `id`. Raises `UpstreamError`."""
+        speech = SPEECHES[upstream.dialect]
         try:
             async with asyncio.timeout(timeout_s):
                 async with self._open.get(
-                    f"{upstream.base_url()}/models", headers=upstream.headers(), allow_redirects=False
+                    f"{upstream.base_url()}{speech.listing}", headers=upstream.headers(), allow_redirects=False
                 ) as response:
                     if response.status != 200:
                         raise UpstreamUnavailable(
                             f"{upstream.name} answered {response.status} when asked for its models"
                         )
                     value = msgspec.json.decode(await _up_to(response.content, _MAX_LISTING_BYTES))
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, *_NO_JSON) as error:
             raise _mapped(upstream, error, "being asked for its models") from error
-        models = value.get("data") if isinstance(value, dict) else None
-        listed = models if isinstance(models, list) else []
-        return [model for model in listed if isinstance(model, dict) and isinstance(model.get("id"), str)]
+        return speech.listed(value)
 
     @property
     def _open(self) -> aiohttp.ClientSession:
@@ -81,18 +85,22 @@ class UpstreamAnswer:
     """The bytes of an answer, as an async iterator. `aclose` hangs up, whatever state it is in.
 
     Raises `UpstreamUnavailable`, `UpstreamTimeout`, `UpstreamRefused` (the upstream's own status and body) or
-    `UpstreamMalformed` (not a stream of events). A connection that breaks after the first byte ends the iteration: what
-    it means that the end is missing is for the dialect's reader to say. `retry_after` is that header of a refusal.
+    `UpstreamMalformed` (not a stream of the dialect's kind). A connection that breaks after the first byte ends the
+    iteration: what it means that the end is missing is for the dialect's reader to say. `retry_after` is that header of
+    a refusal.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, upstream: Upstream, path: str, body: dict[str, Any], config: GatewayConfig
-    ) -> None:
+        self, session: aiohttp.ClientSession, upstream: Upstream, path: str, body: dict[str, Any],
+        config: GatewayConfig, headers: Mapping[str, str],
+    ) -> None:  # fmt: skip
         self._session = session
         self._upstream = upstream
         self._path = path
         self._body = msgspec.json.encode(body)
         self._config = config
+        self._headers = headers
+        self._media_type = SPEECHES[upstream.dialect].media_type
         self._response: aiohttp.ClientResponse | None = None
         self._silence: _Silence | None = None
         self._is_first = True
@@ -136,10 +144,11 @@ class UpstreamAnswer:
             self._response.close()
 
     async def _request(self) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **self._upstream.headers()}
+        sent = {"Content-Type": "application/json", "Accept": self._media_type}
+        headers = {**sent, **self._upstream.headers(), **self._headers}
         url = f"{self._upstream.base_url()}{self._path}"
         response = await self._session.post(url, data=self._body, headers=headers, allow_redirects=False)
-        if response.status == 200 and response.content_type == "text/event-stream":
+        if response.status == 200 and response.content_type == self._media_type:
             return response
         self.retry_after = response.headers.get("Retry-After")
         try:
@@ -197,7 +206,8 @@ def _unexpected(upstream: Upstream, content_type: str, body: bytes) -> UpstreamE
     value = _json(body)
     if isinstance(value, dict) and value.get("error"):  # an error with a status of 200: some proxies do
         return UpstreamRefused(_sentence(upstream, 200, value), status=502, body=_error_in(value))
-    return UpstreamMalformed(f"{upstream.name} answered with {content_type}, not with a stream of events")
+    wanted = SPEECHES[upstream.dialect].media_type
+    return UpstreamMalformed(f"{upstream.name} answered with {content_type}, not with a stream of {wanted}")
 
 
 def _refused(upstream: Upstream, status: int, body: bytes) -> UpstreamRefused:
@@ -208,7 +218,9 @@ def _refused(upstream: Upstream, status: int, body: bytes) -> UpstreamRefused:
 
 
 def _error_in(value: Any) -> Any:
-    """The error object of OpenAI's envelope `{"error": {…}}`, or the body where it has no such thing."""
+    """The error of the envelope `{"error": …}` that all dialects use, or the body where it has no such thing."""
+    if isinstance(value, list) and len(value) == 1:  # Gemini's, where it was asked for a list
+        value = value[0]
     error = value.get("error") if isinstance(value, dict) else None
     return error if error else value
 
@@ -223,7 +235,7 @@ def _sentence(upstream: Upstream, status: int, value: Any) -> str:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except _NO_JSON:
         return None
 
 
@@ -235,6 +247,6 @@ def _mapped(upstream: Upstream, error: Exception, since: str) -> UpstreamError:
     if isinstance(error, aiohttp.ClientConnectorError):
         reason = error.os_error.strerror or error.os_error
         return UpstreamUnavailable(f"the upstream {upstream.name} cannot be reached: {reason}")
-    if isinstance(error, msgspec.DecodeError):
+    if isinstance(error, _NO_JSON):
         return UpstreamMalformed(f"the upstream {upstream.name} did not answer with JSON")
     return UpstreamUnavailable(f"the connection to the upstream {upstream.name} broke: {type(error).__name__}")

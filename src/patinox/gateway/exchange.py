@@ -8,7 +8,7 @@ goes wrong before it can still be told with the right status.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -16,8 +16,9 @@ import msgspec
 from starlette.requests import Request
 
 from patinox.core.chunks import End, Error, Outcome
-from patinox.errors import InputError, PatinoxError, StreamExists
+from patinox.errors import PatinoxError, StreamExists
 from patinox.gateway.client import UpstreamAnswer, UpstreamClient
+from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
 from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.sources import Source
@@ -77,17 +78,19 @@ class Exchange:
         self._answers: WeakKeyDictionary[ActiveStream, UpstreamAnswer] = WeakKeyDictionary()
 
     async def begin(
-        self, options: CallOptions, upstream: Upstream, path: str, body: dict[str, Any], *, model: str
+        self, options: CallOptions, upstream: Upstream, write: Callable[[], Written], *, model: str
     ) -> ActiveStream:
         """The log of this call: the one that `Patinox-Stream-Id` names if it is there, else a new one being written.
 
-        A log that holds nothing but a failure was no answer: asked for again, it makes way for a new try. Raises
-        `InputError` for an id that won't do, or what the upstream's `check` raises.
+        `write` makes the upstream's request, where one is needed. A log that holds nothing but a failure was no answer:
+        asked for again, it makes way for a new try. Raises `InputError` for an id that won't do, what the upstream's
+        `check` raises, or what `write` does.
         """
         known = self.manager.find_id(options.stream_id) if options.stream_id is not None else None
         if known is not None and not _is_refusal(known):
             return known
         upstream.check()
+        written = write()
         self.manager.admission.check(None, options.address)
         if known is not None:
             await self._forget(known)
@@ -98,7 +101,7 @@ class Exchange:
             )
         except StreamExists:  # somebody else's retry was a moment faster
             return self.manager.get(options.stream_id or "")
-        answer = self._client.ask(upstream, path, body)
+        answer = self._client.ask(upstream, written.path, written.body, written.headers)
         source = Source(answer, formats=self.manager.formats, format_=upstream.dialect, strict=True)
         self._answers[stream] = answer
         self.manager.run(source, stream)
@@ -170,11 +173,3 @@ def failure(stream: ActiveStream, status: int, headers: dict[str, str]) -> CallF
     ending: End = last.data
     error = ending.error or Error(ending.outcome, f"the stream was {ending.outcome}")
     return CallFailed(error, 409 if ending.outcome is Outcome.CANCELLED else status, headers)
-
-
-def require(body: dict[str, Any], key: str, kind: type, named: str) -> Any:
-    """A field of a request that must be there. Raises `InputError`."""
-    value = body.get(key)
-    if not isinstance(value, kind):
-        raise InputError(f"{key} is required, and is {named}")
-    return value

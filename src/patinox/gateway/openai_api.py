@@ -1,8 +1,4 @@
-"""OpenAI's own calls: `POST /v1/chat/completions`, streamed and not, and `GET /v1/models`.
-
-The request goes to the upstream as it came, but for `model` (without the upstream's name) and `stream`: the upstream is
-always asked for a stream, since one that is closed stops computing, and a log is what a client can come back to.
-"""
+"""OpenAI's older calls: `POST /v1/chat/completions`, streamed and not, and `GET /v1/models`."""
 
 from __future__ import annotations
 
@@ -12,24 +8,23 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from patinox.core.chunks import Outcome
-from patinox.delivery.wire import SseWire
-from patinox.errors import InputError, PatinoxError, UpstreamError, UpstreamStarting
+from patinox.errors import PatinoxError, UpstreamError, UpstreamStarting
+from patinox.formats.base import StreamHead
 from patinox.formats.openai_chat import OPENAI_CHAT, assemble_completion
+from patinox.gateway.calls import Calling, Calls, need
 from patinox.gateway.client import UpstreamClient
-from patinox.gateway.exchange import CallFailed, CallOptions, Exchange, require
-from patinox.gateway.upstreams import Upstream, Upstreams
-from patinox.manager import ActiveStream, StreamManager
-from patinox.transports.bodies import json_object
+from patinox.gateway.exchange import CallFailed, CallOptions
+from patinox.gateway.requests import Written
+from patinox.gateway.upstreams import Upstream
+from patinox.incremental.assembler import Assembly
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
-from patinox.transports.http import HttpReader
 
-__all__ = ["OpenAIApi", "routes"]
+__all__ = ["CHAT", "OpenAIApi", "openai_error", "routes"]
 
 
-def routes(manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> list[Route]:
+def routes(calls: Calls, client: UpstreamClient) -> list[Route]:
     """The routes, for a Starlette router."""
-    api = OpenAIApi(manager, upstreams, client)
+    api = OpenAIApi(calls, client)
     return [
         Route("/v1/chat/completions", Endpoint(api.completions, reply=openai_error), methods=["POST"]),
         Route("/v1/models", Endpoint(api.models, reply=openai_error), methods=["GET"]),
@@ -39,44 +34,25 @@ def routes(manager: StreamManager, upstreams: Upstreams, client: UpstreamClient)
 class OpenAIApi:
     """The handlers."""
 
-    def __init__(self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> None:
-        self._manager = manager
-        self._upstreams = upstreams
+    def __init__(self, calls: Calls, client: UpstreamClient) -> None:
+        self._calls = calls
         self._client = client
-        self._exchange = Exchange(manager, client)
 
     async def completions(self, request: Request) -> Asgi:
         """`POST /v1/chat/completions`."""
-        body = await json_object(request.receive, self._manager.config.max_body_bytes)
-        require(body, "messages", list, "a list of messages")
-        model = body.get("model")
-        if model is not None and not isinstance(model, str):
-            raise InputError("model is a string")
-        upstream, name = self._upstreams.resolve(model)
+        body = await self._calls.body(request, CHAT)
         options = CallOptions.of(request)
-        stream = await self._exchange.begin(
-            options, upstream, "/chat/completions", _request(body, name, options), model=name
-        )
-        if options.detached:
-            return Reply(stream.describe(), 202, _headers(stream, location=True))
-        await self._exchange.first_record(stream, request)
-        if body.get("stream"):
-            return self._streamed(request, stream)
-        await self._exchange.whole(stream, request)
-        return Reply(_completion(stream), headers=_headers(stream))
-
-    def _streamed(self, request: Request, stream: ActiveStream) -> Asgi:
-        ids = request.headers.get("patinox-ids", "").lower() in ("1", "true")
-        wire = SseWire(OPENAI_CHAT, ids=ids, controls=False)
-        return HttpReader(self._manager, stream, OPENAI_CHAT, wire, "start")
+        stream = await self._calls.begin(request, CHAT, body, options)
+        is_streamed = bool(body.get("stream"))
+        return await self._calls.answer(request, CHAT, stream, is_streamed=is_streamed, detached=options.detached)
 
     async def models(self, request: Request) -> Asgi:
         """`GET /v1/models`: of every upstream, as `NAME/model`; who does not answer is under `unavailable`."""
-        upstreams = list(self._upstreams)
+        upstreams = list(self._calls.upstreams)
         listings = await asyncio.gather(*(self._models_of(upstream) for upstream in upstreams))
         data: list[dict[str, Any]] = []
         unavailable: dict[str, str] = {}
-        default = self._upstreams.default
+        default = self._calls.upstreams.default
         for upstream, listing in sorted(zip(upstreams, listings, strict=True), key=lambda pair: pair[0] is not default):
             if isinstance(listing, UpstreamError):
                 unavailable[upstream.name] = listing.message
@@ -97,30 +73,28 @@ class OpenAIApi:
         ]
 
 
-def _request(body: dict[str, Any], model: str, options: CallOptions) -> dict[str, Any]:
-    asked = {**body, "model": model, "stream": True}
-    if not model:
-        del asked["model"]
-    if not body.get("stream") or options.detached:  # nobody reads the frames themselves: let the usage be known
-        given = body.get("stream_options")
-        asked["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}
-    return asked
+def _check(body: dict[str, Any]) -> None:
+    need(body, "messages", list, "a list of messages")
 
 
-def _completion(stream: ActiveStream) -> dict[str, Any]:
-    completion = assemble_completion(stream.assembly, stream.feed.head)
-    if stream.feed.outcome is Outcome.INCOMPLETE:
-        # One that was cut short by a limit of ours has no reason of its own, which would read as "stop".
-        ended = {message.choice for message in stream.assembly.messages.values() if message.finish_reason is not None}
+def _pass_on(body: dict[str, Any], request: Request, is_read: bool) -> Written:
+    given = body.get("stream_options")
+    if not is_read:  # nobody reads the frames themselves: let the usage be known
+        body["stream_options"] = {**(given if isinstance(given, dict) else {}), "include_usage": True}
+    return Written("/chat/completions", body)
+
+
+def _completion(assembly: Assembly, head: StreamHead, is_cut: bool) -> dict[str, Any]:
+    completion = assemble_completion(assembly, head)
+    if is_cut:  # one that a limit of ours cut short has no reason of its own, which would read as "stop"
+        ended = {message.choice for message in assembly.messages.values() if message.finish_reason is not None}
         for choice in completion["choices"]:
             if choice["index"] not in ended:
                 choice["finish_reason"] = "length"
     return completion
 
 
-def _headers(stream: ActiveStream, *, location: bool = False) -> dict[str, str]:
-    headers = {"patinox-stream-id": stream.id, "patinox-position": stream.position}
-    return {**headers, "location": f"/v1/streams/{stream.id}"} if location else headers
+CHAT = Calling(OPENAI_CHAT, _check, _pass_on, _completion)
 
 
 def openai_error(error: PatinoxError) -> Reply:

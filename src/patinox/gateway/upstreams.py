@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from patinox.config import Config, UpstreamConfig
 from patinox.errors import InputError, PatinoxError
 from patinox.gateway.local_model import LocalModel
+from patinox.gateway.speech import SPEECHES
 
 
 class NoUpstream(PatinoxError):
@@ -80,8 +81,9 @@ class ConfiguredUpstream:
         return self._url
 
     def headers(self) -> dict[str, str]:
-        """The key as a bearer token (RFC 6750), where there is one."""
-        return {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        """The key, where there is one, as the dialect carries it, and what else the dialect asks for."""
+        speech = SPEECHES[self.dialect]
+        return {**speech.headers, **(speech.auth(self._key) if self._key else {})}
 
 
 class LocalUpstream:

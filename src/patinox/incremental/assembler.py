@@ -110,6 +110,7 @@ class Assembly:
     def __init__(self, *, max_bytes: int = 16 * 2**20) -> None:
         self.model: str | None = None
         self.provider: str | None = None
+        self.provider_id: str | None = None
         self.messages: dict[int, AssembledMessage] = {}
         self.blocks: dict[tuple[int, int | None], AssembledBlock] = {}
         self.usage: dict[str, Any] | None = None
@@ -189,6 +190,7 @@ class Assembly:
 
     def _run_start(self, data: RunStart) -> None:
         self.model, self.provider = data.model or self.model, data.provider or self.provider
+        self.provider_id = data.provider_id or self.provider_id
 
     def _message_start(self, data: MessageStart) -> None:
         self.messages[data.message] = AssembledMessage(data.role, data.choice, data.provider_id)

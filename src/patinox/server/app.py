@@ -10,8 +10,8 @@ from starlette.routing import Route, Router
 
 from patinox.delivery.sink import Send
 from patinox.errors import PatinoxError
-from patinox.gateway import openai_api
 from patinox.gateway.client import UpstreamClient
+from patinox.gateway.routes import gateway_routes
 from patinox.gateway.upstreams import Upstreams
 from patinox.manager import StreamManager
 from patinox.server.health import Health
@@ -42,7 +42,7 @@ class ServerApp:
                 *streams_api.routes(manager),
                 *channels_api.routes(manager),
                 *websocket.routes(self.websockets),
-                *openai_api.routes(manager, upstreams, client),
+                *gateway_routes(manager, upstreams, client),
                 *self.health.routes(),
                 *_pages(),
             ],
