@@ -177,7 +177,7 @@ class Fanout:
             sink, cursor = subscription.sink, subscription.cursor
             if sink is None or cursor >= head or subscription.task is not None:
                 continue  # left, or was brought further, while the loop had other things to do
-            audience = subscription.audience if view.last_addressed > cursor else None
+            audience = subscription.audience if view.addresses(subscription.audience, cursor) else None
             key = (sink.kind, cursor, audience)
             if key not in packed:
                 packed[key] = self._pack(feed, view, sink, cursor, audience)

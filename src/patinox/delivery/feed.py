@@ -110,7 +110,8 @@ class Feed:
         key = (format_.name, wire.name)
         view = self.views.get(key)
         if view is None:
-            view = self.views[key] = View(self.log, self.assembly, self.head, format_, wire, self.read)
+            oldest = None if self._whole else lambda: self.oldest
+            view = self.views[key] = View(self.log, self.assembly, self.head, format_, wire, self.read, oldest)
         return view
 
     async def read(self, after: int, limit: int) -> Sequence[StreamChunk]:
