@@ -68,6 +68,7 @@ def frames_of(draw: st.DrawFn, message: Text | Binary, deflate: bool) -> tuple[b
     return sent, [*read, message]
 
 
+@settings(deadline=None)
 @given(st.data(), st.lists(messages, max_size=4), st.booleans(), cuts)
 def test_messages_are_read_however_they_are_split_and_cut(
     data: st.DataObject, sent: list[Text | Binary], deflate: bool, at: list[int]
@@ -87,6 +88,7 @@ def can_go_on(prefix: bytes) -> bool:
     return False
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=40)
     | st.builds(lambda said, junk: said.encode() + junk, st.text(max_size=9), st.binary(max_size=9))
@@ -101,6 +103,7 @@ def test_text_is_refused_at_the_first_byte_that_cannot_go_on(payload: bytes) -> 
     assert (code, count) == ((0, len(wire)) if bad is None else (CloseCode.INVALID_DATA, head + bad))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), cuts, st.booleans())
 def test_any_bytes_are_read_or_refused_wherever_they_are_cut(wire: bytes, at: list[int], deflate: bool) -> None:
     whole = outcome([wire], deflate=deflate)
@@ -113,12 +116,14 @@ junk_frames = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(junk_frames, max_size=8).map(b"".join), cuts)
 def test_what_looks_like_frames_is_read_or_refused_wherever_it_is_cut(wire: bytes, at: list[int]) -> None:
     whole = outcome([wire], deflate=True)
     assert outcome(cut(wire, at), deflate=True)[:2] == whole[:2]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=300), cuts)
 def test_any_bytes_are_inflated_or_refused_and_never_beyond_the_limit(
     payload: bytes, more: bytes, at: list[int]
@@ -130,11 +135,13 @@ def test_any_bytes_are_inflated_or_refused_and_never_beyond_the_limit(
         assert all(isinstance(received, Binary) and len(received.data) <= LIMIT for received in found)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=2000), st.binary(min_size=4, max_size=4))
 def test_both_ways_to_mask_are_one(data: bytes, mask: bytes) -> None:
     assert apply_mask_slowly(data, mask) == apply_mask(data, mask)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=500), max_size=5), st.booleans())
 def test_joined_frames_come_apart_again(payloads: list[bytes], deflate: bool) -> None:
     found = parse(b"".join(frame(payload, deflate=deflate) for payload in payloads))
@@ -146,6 +153,7 @@ def test_joined_frames_come_apart_again(payloads: list[bytes], deflate: bool) ->
 offers = st.text(st.sampled_from('permsage-dflt; =,"\\10x\t') | st.characters(max_codepoint=255), max_size=60)
 
 
+@settings(deadline=None)
 @given(offers | offers.map("permessage-deflate; ".__add__))
 def test_any_offer_is_read_or_refused(header: str) -> None:
     with contextlib.suppress(ValueError):
@@ -163,6 +171,7 @@ def handshakes(draw: st.DrawFn) -> bytes:
     return bytes(raw)
 
 
+@settings(deadline=None)
 @given(handshakes() | st.binary(max_size=200))
 def test_any_request_is_read_or_refused(raw: bytes) -> None:
     with contextlib.suppress(Refused):
@@ -172,6 +181,7 @@ def test_any_request_is_read_or_refused(raw: bytes) -> None:
 # ── whole connections: they end, and leave nothing ──
 
 
+@settings(deadline=None)
 @given(handshakes() | st.binary(max_size=200), st.lists(st.binary(max_size=200), max_size=3))
 def test_no_client_breaks_a_connection(raw: bytes, pieces: list[bytes]) -> None:
     async def run() -> None:
@@ -265,11 +275,12 @@ class Echo:
             await send({**event, "type": "websocket.send"})
 
 
-@settings(max_examples=300)
+@settings(deadline=None, max_examples=300)
 @given(st.lists(st.sampled_from(STEPS), max_size=14))
 @example(["full", "many", "close", "taken", "time"])
 @example(["full", "many", "text", "taken", "text", "close"])
 @example(["full", "many", "junk", "app closes", "time"])
+@example(["app closes", "beat", "beat", "beat", "beat"])
 def test_whatever_happens_frames_are_whole_answers_in_order_and_the_close_the_last(plan: list[str]) -> None:
     async def run() -> None:
         app, said = Echo(), list[str]()

@@ -183,6 +183,7 @@ class FramedConnection(asyncio.Protocol):
             self.hang_up(lingers=self.end.is_violation)
             return
         self.state = State.CLOSING
+        self.pulse.leave(self)  # nothing follows a close frame, and there is a timeout now
         self.end = End(code, reason)
         self._inbox.clear()
         self._inbox_size = 0
