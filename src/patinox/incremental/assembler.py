@@ -42,7 +42,7 @@ class AssembledBlock:
     """One block of content: its kind, its text so far, and what came with it."""
 
     __slots__ = ("_parts", "annotations", "arguments", "call_id", "choice", "data", "ended", "index", "kind",
-                 "logprobs", "message", "name", "value")  # fmt: skip
+                 "logprobs", "message", "name", "ready", "value")  # fmt: skip
 
     def __init__(self, start: BlockStart) -> None:
         self.message = start.message
@@ -57,6 +57,7 @@ class AssembledBlock:
         self.logprobs: list[Any] = []
         self.value: Any = None
         self.ended = False
+        self.ready = False
         self._parts: list[str] = []
 
     @property
@@ -242,6 +243,7 @@ class Assembly:
         block = self.blocks.get((data.message, data.block))
         if block is not None:
             block.arguments = data.arguments
+            block.ready = True
 
     def _tool_result(self, data: ToolResult | ToolError) -> None:
         block = self.blocks.get((data.message, data.block))
