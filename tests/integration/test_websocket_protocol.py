@@ -4,9 +4,10 @@ real sockets with the `websockets` library's client."""
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -719,3 +720,41 @@ async def test_a_plain_request_is_none_of_its_business() -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 204 ")
         writer.close()
         await writer.wait_closed()
+
+
+async def test_no_bytes_break_the_server() -> None:
+    rolls = random.Random(6455)
+
+    def mangled(data: bytes) -> bytes:
+        raw = bytearray(data)
+        for _ in range(rolls.randrange(4)):
+            at = rolls.randrange(len(raw))
+            raw[at : at + rolls.randrange(3)] = rolls.randbytes(rolls.randrange(3))
+        return bytes(raw)
+
+    async def attack(address: str) -> None:
+        host, _, port = address.partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            writer.write(mangled(request(sec_websocket_extensions=DEFLATE)))
+            await reader.read(1)
+            writer.write(mangled(text("Hello") * 9) + rolls.randbytes(99))
+            writer.write_eof()
+            await reader.read()
+        except OSError:
+            pass  # closed by the server, at any point
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async with live(echo) as (address, server):
+        before = asyncio.all_tasks()
+        for _ in range(300):
+            await attack(address)
+        async with connect(f"ws://{address}") as client:
+            await client.send("still here")
+            assert await client.recv() == "still here"
+        await server.shutdown()
+        assert not server.server_state.connections
+        assert asyncio.all_tasks() == before
