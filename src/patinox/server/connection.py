@@ -9,6 +9,7 @@ request's task ends, and an idle reader is a socket, a parser and a cursor, but 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import MappingProxyType
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -18,34 +19,49 @@ from patinox.transports.http import CONNECTION
 
 
 class StreamingHttpProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which offers itself to the application."""
+    """uvicorn's protocol, which offers each request's connection to the application."""
 
+    _request: RequestConnection
+    _serving: RequestResponseCycle | None = None
     _on_lost: Callable[[], None] | None = None
 
+    # ── what the parser finds ──
+
     def on_message_begin(self) -> None:
-        """Begins a request."""
+        """Begins a request, which may have been pipelined behind one that is being answered."""
         super().on_message_begin()
-        self.scope["extensions"] = {CONNECTION: self}  # type: ignore[dict-item]
+        self._request = RequestConnection(self)
+        self.scope["extensions"] = {CONNECTION: self._request}  # type: ignore[dict-item]
 
-    def direct_sink(self) -> DirectSink | None:
-        """A sink for the response that is about to begin; None where its body will not be plain chunks."""
-        cycle = self.cycle
-        is_plain = self.scheme == "http" and cycle.scope["http_version"] == "1.1" and cycle.scope["method"] != "HEAD"
-        return DirectSink(cycle, self.transport) if is_plain and not self.pipeline else None
+    def on_headers_complete(self) -> None:
+        """Has the request answered, now or in its turn."""
+        super().on_headers_complete()
+        self._request.cycle = self.cycle
 
-    def hand_over(self, on_lost: Callable[[], None]) -> None:
+    def on_body(self, body: bytes) -> None:
+        """Takes a piece of the body; what comes when nobody will ask for it any more is passed over."""
+        if not (self.is_handed_over and self.cycle is self._serving):
+            super().on_body(body)
+
+    # ── what becomes of the response ──
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether a response goes on without its request's task."""
+        return self._on_lost is not None
+
+    def hand_over(self, cycle: RequestResponseCycle, on_lost: Callable[[], None]) -> None:
         """Lets the response outlive its task. What only the request needed is given back."""
-        if self.cycle.disconnected:
+        if cycle.disconnected:
             on_lost()
             return
         self._on_lost = on_lost
-        self.cycle.scope = self.scope = {"type": "http", "method": "GET"}  # type: ignore[typeddict-item]
-        self.headers = []
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The client has gone."""
-        super().connection_lost(exc)
-        self._lose()
+        if self.scope is cycle.scope:  # else the next request is being read already
+            self.scope = _SPENT
+            self.headers = []
+        cycle.scope = _SPENT
+        cycle.body.clear()
+        self.flow.resume_reading()  # a body that nobody reads must not keep the client's leaving from being seen
 
     def on_response_complete(self) -> None:
         """The response has its last chunk; the connection may be used again."""
@@ -62,12 +78,22 @@ class StreamingHttpProtocol(HttpToolsProtocol):
         self._on_lost = None
         self.transport.abort()
 
-    def _lose(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone; whoever answers is told, though a later request may have been read already."""
+        super().connection_lost(exc)
+        cycle, self._serving = self._serving, None
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
         on_lost, self._on_lost = self._on_lost, None
         if on_lost is not None:
             on_lost()
 
+    # ── running the application ──
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._serving = cycle
         task = self.loop.create_task(self._run(cycle, app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -78,8 +104,44 @@ class StreamingHttpProtocol(HttpToolsProtocol):
         except BaseException as error:
             await cycle.run_asgi(_Raising(error))
         else:
-            if self._on_lost is None:  # else it was handed over, and is not to be complete yet
+            if cycle.scope is not _SPENT:  # else it was handed over: it is not to be complete yet
                 await cycle.run_asgi(_nothing)
+
+
+_SPENT: Any = MappingProxyType({"type": "http", "http_version": "1.1", "method": "GET"})
+"""What is left of the scope of a request whose response was handed over: what uvicorn asks for to end it."""
+
+
+class RequestConnection:
+    """What one request may do with its connection."""
+
+    __slots__ = ("_protocol", "cycle")
+
+    def __init__(self, protocol: StreamingHttpProtocol) -> None:
+        self._protocol = protocol
+        self.cycle: Any = None
+
+    def direct_sink(self) -> DirectSink | None:
+        """A sink for the response that is about to begin; None where its body will not be plain chunks."""
+        cycle = self.cycle
+        if self._protocol.scheme != "http" or cycle.scope["method"] == "HEAD":
+            return None
+        if cycle.scope["http_version"] == "1.1":
+            return DirectSink(cycle)
+        cycle.chunked_encoding = False  # RFC 9112 §6.1: not to a client of HTTP/1.0; its body ends with the connection
+        return ClosingSink(cycle)
+
+    def hand_over(self, on_lost: Callable[[], None]) -> None:
+        """Lets the response outlive its task; `on_lost` is called when the client has gone."""
+        self._protocol.hand_over(self.cycle, on_lost)
+
+    def close(self) -> None:
+        """Ends the connection after what it has been given, without a last chunk."""
+        self._protocol.close()
+
+    def abort(self) -> None:
+        """Ends the connection now."""
+        self._protocol.abort()
 
 
 class _Raising:
@@ -102,9 +164,9 @@ class DirectSink:
     __slots__ = ("_cycle", "_flow", "_transport")
     kind = "http/1.1"
 
-    def __init__(self, cycle: RequestResponseCycle, transport: Any) -> None:
+    def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
-        self._transport = transport
+        self._transport = cycle.transport
         self._flow = cycle.flow
 
     def pack(self, data: bytes, *, final: bool) -> Message:
@@ -117,15 +179,37 @@ class DirectSink:
         """Writes now, or returns what waits for the transport and then writes."""
         if self._cycle.disconnected:
             raise ConnectionResetError("the client has gone")
-        if type(message) is not bytes:
-            return start(self._cycle.send(message))
         if self._flow.write_paused:
             return self._later(message)
-        self._transport.write(message)
+        self._write(message)
         return None
 
-    async def _later(self, message: bytes) -> None:
+    async def _later(self, message: Message) -> None:
         await self._flow.drain()
         if self._cycle.disconnected:
             raise ConnectionResetError("the client has gone")
-        self._transport.write(message)
+        self._write(message)
+
+    def _write(self, message: Message) -> None:
+        if type(message) is bytes:
+            self._transport.write(message)
+        else:
+            start(self._cycle.send(message))  # never waits: nothing is paused
+
+
+class ClosingSink(DirectSink):
+    """Writes a body that ends when the connection does (RFC 9112 §6.3, HTTP/1.0)."""
+
+    __slots__ = ()
+    kind = "http/1.0"
+
+    def pack(self, data: bytes, *, final: bool) -> Message:
+        """The data, and whether it is the last."""
+        return data, final
+
+    def _write(self, message: Message) -> None:
+        data, final = message
+        self._transport.write(data)
+        if final:
+            self._cycle.expected_content_length = 0
+            start(self._cycle.send({"type": "http.response.body", "body": b"", "more_body": False}))

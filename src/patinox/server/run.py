@@ -49,7 +49,7 @@ def serve(config: Config, say: Say | None = None) -> int:
     try:
         check_store(config)
         raise_open_files(config.streaming.sse.max_connections)
-        listener = bind(config.server.host, config.server.port)
+        listener = bind(config.server.host, config.server.port, write_deadline_s=config.streaming.write_deadline_s)
     except CouldNotStart as error:
         print(f"patinox: {error}", file=sys.stderr)
         return COULD_NOT_START
@@ -59,13 +59,19 @@ def serve(config: Config, say: Say | None = None) -> int:
     return OK
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `CouldNotStart` with what to do."""
+def bind(host: str, port: int, *, write_deadline_s: float = 0) -> socket.socket:
+    """A listening socket. Raises `CouldNotStart` with what to do.
+
+    Where the platform has it, its connections end when what was sent stays unacknowledged for `write_deadline_s` (RFC
+    5482): a client that vanished without a word is noticed though the kernel took all that was written.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets have it from the listening one
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(write_deadline_s * 1000))
         listener.bind((host, port))
         listener.listen(4096)
     except (OSError, OverflowError) as error:
@@ -82,11 +88,16 @@ def raise_open_files(max_connections: int) -> None:
         return
     import resource
 
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = max_connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:  # which some systems have and don't let a process set
+        if soft != resource.RLIM_INFINITY:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
+        return
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard != resource.RLIM_INFINITY and max_connections + _OTHER_FILES > hard:
+    if needed > hard:
         raise CouldNotStart(
-            f"streaming.sse.max_connections = {max_connections} needs {max_connections + _OTHER_FILES} open files, "
+            f"streaming.sse.max_connections = {max_connections} needs {needed} open files, "
             f"and this process may have {hard}. Set it to {max(1, hard - _OTHER_FILES)} or less, or raise the limit "
             "(ulimit -n)."
         )
@@ -157,6 +168,10 @@ class Server(uvicorn.Server):
             server.close()
         await self._manager.aclose()
         await super().shutdown(sockets)
+        for connection in tuple(self.server_state.connections):  # they had their time, and take nothing
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
 
 
 async def _serve(config: Config, listener: socket.socket, say: Say, signals: EndSignals) -> None:

@@ -162,7 +162,12 @@ class HttpReader:
             return False
         try:
             opening = await subscription.opening(fresh=self._fresh)
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async with asyncio.timeout(self._manager.config.write_deadline_s or None):
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+        except TimeoutError:  # it never took what came before on this connection
+            subscription.close()
+            connection.abort()
+            return True
         except BaseException:
             subscription.close()
             raise
@@ -181,8 +186,10 @@ class HttpReader:
         ]
         if attachment.gap is not None:
             own.append(("patinox-gap", f"{attachment.gap.first}-{attachment.gap.last}"))
+        if self._manager.config.sse.compression:
+            own.append(("vary", "accept-encoding"))
         if compressed:
-            own += [("content-encoding", "gzip"), ("vary", "accept-encoding")]
+            own.append(("content-encoding", "gzip"))
         pairs = (*own, *self._format.headers, *self._headers)
         return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
 
@@ -205,8 +212,8 @@ def _accepts_gzip(scope: Message) -> bool:
     values = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
     for item in values.decode("latin-1").lower().split(","):
         coding, _, weight = item.partition(";")
-        if coding.strip() == "gzip":
-            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+        if coding.strip() in ("gzip", "x-gzip"):
+            return weight.replace(" ", "").rstrip("0.") not in ("q=", "q")
     return False
 
 

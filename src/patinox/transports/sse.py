@@ -16,6 +16,7 @@ connection the id of whom it belongs to, as your authentication knows it: who ha
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
@@ -106,6 +107,7 @@ class SSEHandler:
     def __init__(self, manager: StreamManager) -> None:
         self._manager = manager
         self._stream: ActiveStream | None = None
+        self._creating = asyncio.Lock()
         self._wire = SseWire(
             _EVENTS, ids=True, controls=True, retry_ms=round(manager.config.sse.retry_interval_s * 1000)
         )
@@ -153,6 +155,9 @@ class SSEHandler:
         return await stream.write(Addressed(said.data, said.event, to))  # type: ignore[arg-type]
 
     async def _log(self) -> ActiveStream:
-        if self._stream is None:
-            self._stream = await self._manager.create(retain="window", metadata={"purpose": "server-sent events"})
+        async with self._creating:
+            if self._stream is None:
+                stream = await self._manager.create(retain="window", metadata={"purpose": "server-sent events"})
+                stream.assembly.own_data = True  # no snapshot could stand for what was missed: it is told as a gap
+                self._stream = stream
         return self._stream
