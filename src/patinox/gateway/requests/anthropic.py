@@ -301,7 +301,7 @@ def _write_part(ask: Ask, role: str, part: AnyPart) -> dict[str, Any] | None:
 
 
 def _write_image(ask: Ask, image: Image) -> dict[str, Any]:
-    if image.detail not in (None, "auto"):
+    if image.detail is not None:
         ask.refuse(f"{image.at} (detail {image.detail})")
     if image.url:
         return {"type": "image", "source": {"type": "url", "url": image.url}}

@@ -152,7 +152,7 @@ def _write_part(ask: Ask, role: str, part: AnyPart, names: Mapping[str, str]) ->
 
 
 def _write_image(ask: Ask, image: Image) -> dict[str, Any]:
-    if image.detail not in (None, "auto"):
+    if image.detail is not None:
         ask.refuse(f"{image.at} (detail {image.detail})")
     if image.base64:
         return {"inlineData": {"mimeType": image.media_type, "data": image.base64}}

@@ -6,7 +6,7 @@ as the client wrote it, goes into `Ask.refused`, and the whole call is refused w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -151,11 +151,11 @@ class Untranslatable(InputError):
         return {**super().as_dict(), "fields": self.fields}
 
 
-def merged(messages: tuple[Message, ...]) -> Iterator[Message]:
-    """The messages, those of one role that follow one another as one: where roles have to take turns."""
+def merged(messages: Iterable[Message], *roles: str) -> Iterator[Message]:
+    """The messages, those of one role (any, or one of `roles`) that follow one another as one."""
     last: Message | None = None
     for message in messages:
-        if last is not None and last.role == message.role:
+        if last is not None and last.role == message.role and (not roles or message.role in roles):
             last = Message(last.role, (*last.parts, *message.parts), last.at)
             continue
         if last is not None:

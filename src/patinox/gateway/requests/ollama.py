@@ -102,7 +102,7 @@ def _message(ask: Ask, role: str, parts: list[AnyPart]) -> dict[str, Any]:
     images, calls, thoughts = [], [], []
     for part in parts:
         match part:
-            case Image(base64=data) if data and role == "user" and part.detail in (None, "auto"):
+            case Image(base64=data) if data and role == "user" and part.detail is None:
                 images.append(data)
             case Image():
                 why = "by its address" if part.url else f"detail {part.detail}"

@@ -20,6 +20,7 @@ from patinox.gateway.requests.neutral import (
     Thought,
     Tool,
     Written,
+    merged,
     named,
     plain,
 )
@@ -56,7 +57,8 @@ def read(body: dict[str, Any]) -> Ask:
     """The request. Raises `InputError` where it is malformed."""
     refused: list[str] = []
     fields = Fields(body, "", refused)
-    messages = [*_instructions(fields), *_input(fields)]
+    # What the model said and called in one answer are items here, and one message everywhere else.
+    messages = merged([*_instructions(fields), *_input(fields)], "assistant")
     tools = tuple(tool for item in fields.objects("tools") if (tool := _tool(item)) is not None)
     found = read_settings(fields, _SETTINGS)
     found |= _reasoning(fields) | _text(fields)
