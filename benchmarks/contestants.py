@@ -27,6 +27,8 @@ class Contestant(msgspec.Struct, frozen=True):
     core: int = SERVER_CORE
     path: str = "/events/0"
     stream_path: str = "/events/%u"
+    dialect: str | None = None
+    """What the load client speaks to a WebSocket (`client/websocket.h`); None reads SSE."""
 
     def command(self) -> list[str]:
         """Return the command line; raise `NotThere` without an environment for it."""
@@ -35,10 +37,11 @@ class Contestant(msgspec.Struct, frozen=True):
         python = sys.executable if self.ours else PEERS_PYTHON
         if not Path(python).exists():
             raise NotThere("the peers' environment is missing: make bench sets it up")
-        return [python, "-m", f"benchmarks.servers.{self.module}"]
+        return [python, "-m", f"benchmarks.servers.{self.module}", *([self.dialect] if self.dialect else [])]
 
 
 _API = ("/v1/streams/0", "/v1/streams/%u")
+_SOCKET_IO = "/socket.io/?EIO=4&transport=websocket"
 
 CONTESTANTS = {
     contestant.key: contestant
@@ -49,8 +52,18 @@ CONTESTANTS = {
         Contestant("nchan", "nginx + Nchan", "nchan", core=CLIENT_CORE),
         Contestant("starlette", "Starlette, queue per client", "starlette_queue"),
         Contestant("sse-starlette", "sse-starlette", "sse_starlette_queue"),
+        Contestant(
+            "ws-native", "Patinox WebSocket, own server", "patinox_native",
+            ours=True, path="/v1/ws", dialect="patinox.v1",
+        ),
+        Contestant(
+            "ws-fastapi", "Patinox WebSocket in FastAPI", "patinox_fastapi",
+            ours=True, path="/ws", dialect="patinox.v1",
+        ),
+        Contestant("ws-starlette", "Starlette, send_text loop", "starlette_sockets", path="/ws", dialect="plain"),
+        Contestant("socketio", "python-socketio", "socketio_room", path=_SOCKET_IO, dialect="socket.io"),
         Contestant("gateway", "Patinox gateway", "patinox_gateway", ours=True),
         Contestant("relay", "aiohttp byte relay", "byte_relay"),
         Contestant("litellm", "LiteLLM library", "litellm_iteration"),
     )
-}
+}  # fmt: skip

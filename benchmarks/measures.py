@@ -27,10 +27,15 @@ def fanout(contestant: Contestant, settings: Settings) -> Metrics:
     """One stream to all readers, `burst` messages at a time, the next when the last reader has them."""
     with (
         Server(contestant.key, contestant.command(), contestant.core) as server,
-        Load(server, settings["readers"], contestant.path, nap_us=settings.get("nap_us", NAP_US)) as load,
+        _load(server, contestant, settings["readers"], nap_us=settings.get("nap_us", NAP_US)) as load,
     ):
         load.do(f"phase {settings.get('warm_up', WARM_UP)} 1")
         return _timed(server, load, f"phase {settings['messages']} {settings['burst']}")
+
+
+def _load(server: Server, contestant: Contestant, readers: int, *, nap_us: int = 0) -> Load:
+    """Readers of the contestant's one stream, in what it speaks."""
+    return Load(server, readers, contestant.path, dialect=contestant.dialect, nap_us=nap_us)
 
 
 def steady(contestant: Contestant, settings: Settings) -> Metrics:
@@ -52,10 +57,10 @@ def idle(contestant: Contestant, settings: Settings) -> Metrics:
     metrics: Metrics = {}
     for readers in (settings["few"], settings["many"]):
         with Server(contestant.key, contestant.command(), contestant.core) as server:
-            with Load(server, 20, contestant.path) as load:
+            with _load(server, contestant, 20) as load:
                 load.do("phase 1 1")
             before = server.resident_bytes()
-            with Load(server, readers, contestant.path) as load:
+            with _load(server, contestant, readers) as load:
                 load.do(f"hold {settings['hold_ms']}")
                 metrics[f"kib_per_idle_{readers}"] = (server.resident_bytes() - before) / readers / 1024
     metrics["kib_per_idle"] = metrics[f"kib_per_idle_{settings['many']}"]
@@ -132,10 +137,10 @@ def gateway(contestant: Contestant, settings: Settings) -> Metrics:
     ):
         body.write(BODY)
         body.flush()
-        with Load(server, min(answers, 10), "/v1/chat/completions", Path(body.name)) as load:
+        with Load(server, min(answers, 10), "/v1/chat/completions", body=Path(body.name)) as load:
             load.do(f"phase {tokens} 0")
         before = server.cpu_s()
-        with Load(server, answers, "/v1/chat/completions", Path(body.name)) as load:
+        with Load(server, answers, "/v1/chat/completions", body=Path(body.name)) as load:
             phase = load.do(f"phase {tokens} 0")
         # Messages that came before the last response head were counted while the readers were opened.
         used_s = server.cpu_s() - before

@@ -167,11 +167,15 @@ class Server(Process):
 class Load(Process):
     """The load client, with all its readers open."""
 
-    def __init__(self, server: Server, readers: int, path: str, body: Path | None = None, nap_us: int = 0) -> None:
+    def __init__(
+        self, server: Server, readers: int, path: str,
+        *, body: Path | None = None, dialect: str | None = None, nap_us: int = 0,
+    ) -> None:  # fmt: skip
         pace = server.commands_fd
         command = [str(BUILD / "load"), str(server.port), str(readers), path]
         command += ["--pace", str(pace), "--timeout", str(PHASE_S), "--nap", str(nap_us)]
         command += ["--body", str(body)] if body else []
+        command += ["--websocket", dialect] if dialect else []
         super().__init__("load client", command, CLIENT_CORE, pass_fds=(pace,))
         try:
             self.ready = self._phase()

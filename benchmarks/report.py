@@ -17,7 +17,10 @@ from benchmarks.contestants import CONTESTANTS, PEERS_PYTHON
 from benchmarks.rounds import WORST_COUNTS, Outcome, Result
 from benchmarks.scenarios import SCENARIOS, TARGETS, Target
 
-VERSIONS_OF = ("uvicorn", "uvloop", "httptools", "starlette", "fastapi", "sse-starlette", "aiohttp", "litellm")
+VERSIONS_OF = (
+    "uvicorn", "uvloop", "httptools", "websockets", "starlette", "fastapi", "sse-starlette", "python-socketio",
+    "aiohttp", "litellm",
+)  # fmt: skip
 UNSEEN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe."""
 _ASK_VERSIONS = f"""

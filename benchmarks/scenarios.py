@@ -12,6 +12,8 @@ from benchmarks.measures import Measure
 EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
 NO_RAW = EVERYBODY[1:]
 OURS = ("native", "fastapi")
+SOCKETS = ("native", "ws-native", "ws-fastapi", "ws-starlette", "socketio")
+"""Those on WebSockets, beside our own SSE."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -94,6 +96,16 @@ SCENARIOS = (
         {"answers": 200, "tokens": 200, "tokens_per_s": 50, "litellm_answers": 10}, {"tokens": 100},
         "cpu_us_per_token", "µs of CPU per token", ("answers", "heads_s", "p99_ms"), rounds=3,
     ),
+    Scenario(
+        "w", "One stream to 1,000 WebSockets, one chunk a write, beside SSE", measures.fanout, SOCKETS,
+        {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
+        "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True,
+    ),
+    Scenario(
+        "x", "Memory per idle WebSocket without deflate, 10,000 held, beside SSE", measures.idle, SOCKETS,
+        {"few": 1000, "many": 10000, "hold_ms": 4000}, {"hold_ms": 1000},
+        "kib_per_idle", "KiB per connection", ("kib_per_idle_1000", "kib_per_idle_10000"), rounds=2,
+    ),
 )  # fmt: skip
 
 TARGETS = (
@@ -112,4 +124,13 @@ TARGETS = (
     Target("h", "native", "growth_ratio", 1.3),
     Target("i", "gateway", "cpu_us_per_token", 1 / 8, "litellm"),
     Target("i", "gateway", "cpu_us_per_token", 4.0, "relay"),
+    Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
+    Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
+    Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),
+    Target("w", "ws-fastapi", "deliveries_per_cpu_s", 1.0, "ws-starlette", at_least=True),
+    Target("w", "ws-fastapi", "deliveries_per_cpu_s", 0.6, "native", at_least=True),
+    Target("w", "ws-native", "gaps", 0.0),
+    Target("w", "ws-native", "duplicates", 0.0),
+    Target("w", "ws-native", "closed", 0.0),
+    Target("x", "ws-native", "kib_per_idle", 16.0),
 )

@@ -1,11 +1,11 @@
-/* The load client: opens many SSE connections to one server on 127.0.0.1 from one thread and one epoll, and
- * checks every message of every reader for order and completeness.
+/* The load client: opens many SSE connections or WebSockets to one server on 127.0.0.1 from one thread and one epoll,
+ * and checks every message of every reader for order and completeness.
  *
- *   load PORT READERS PATH [--body FILE] [--pace FD] [--timeout S] [--nap US]
+ *   load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--pace FD] [--timeout S] [--nap US]
  *
- * PATH may hold one %u, the reader's number. With --body the request is a POST of that JSON. It prints
- * a first line of JSON when every reader has its response head, then obeys lines on stdin and answers each with one
- * line of JSON:
+ * PATH may hold one %u, the reader's number. With --body the request is a POST of that JSON; with --websocket it is a
+ * handshake, and the dialect (websocket.h) says what is said then. It prints a first line of JSON when every reader has
+ * its response head, or its dialect's answer, then obeys lines on stdin and answers each with one line of JSON:
  *
  *   phase COUNT BURST    until each reader that isn't stalled has COUNT messages more. With BURST > 0 it paces
  *                        the server: "burst BURST" goes to the pace descriptor each time the last reader has
@@ -15,6 +15,8 @@
  *   unstall              they read again, reconnecting with Last-Event-ID where they were cut off
  *   reconnect BACK       all readers drop, and come back at once with the event id of BACK messages ago
  *   quit
+ *
+ * A WebSocket does not reconnect.
  *
  * With --nap, while many readers still wait, it sleeps so long between two polls instead of being woken for
  * every message: waking a sleeper on another core costs the *server* microseconds a send, and would measure the
@@ -38,6 +40,10 @@
 #include "histogram.h"
 #include "reader.h"
 
+static void send_bytes(const struct reader *r, const void *bytes, size_t n);
+
+#include "websocket.h"
+
 enum { MAX_READERS = 20000, OPENING_AT_ONCE = 512, READ_BYTES = 1 << 18, KEPT_IDS = 1 << 14,
        STALL_RCVBUF = 4096, NO_NAP_BELOW = 128 };
 
@@ -45,6 +51,7 @@ static struct {
     int port, pace_fd, timeout_s, nap_us;
     unsigned readers;
     const char *path;
+    const struct dialect *dialect;
     char body[65536];
     size_t body_bytes;
 } options = {.pace_fd = -1, .timeout_s = 120};
@@ -113,12 +120,31 @@ static void fail(const char *what)
     exit(1);
 }
 
+/* What a client says is short, and fits the socket's buffer. */
+static void send_bytes(const struct reader *r, const void *bytes, size_t n)
+{
+    if (send(r->fd, bytes, n, MSG_NOSIGNAL) != (ssize_t)n && errno != EPIPE && errno != ECONNRESET)
+        fail("send");
+}
+
+static int handshake(char *text, size_t room, const char *path)
+{
+    const char *subprotocol = options.dialect->subprotocol;
+    return snprintf(text, room,
+                    "GET %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+                    "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s%s%s\r\n",
+                    path, options.port, subprotocol ? "sec-websocket-protocol: " : "", subprotocol ? subprotocol : "",
+                    subprotocol ? "\r\n" : "");
+}
+
 static void send_request(struct reader *r, const char *last_event_id)
 {
     char text[2048], path[512];
     int len;
     snprintf(path, sizeof path, options.path, index_of(r));
-    if (options.body_bytes)
+    if (options.dialect)
+        len = handshake(text, sizeof text, path);
+    else if (options.body_bytes)
         len = snprintf(text, sizeof text,
                        "POST %s HTTP/1.1\r\nhost: 127.0.0.1:%d\r\ncontent-type: application/json\r\n"
                        "content-length: %zu\r\n\r\n", path, options.port, options.body_bytes);
@@ -137,8 +163,11 @@ static void open_reader(struct reader *r, const char *last_event_id)
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     bool will_stall = r->stalled;
+    free(r->held);
+    free(r->parts);
     memset(r, 0, sizeof *r);
     r->stalled = will_stall;
+    r->dialect = options.dialect;
     r->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (r->fd < 0 || connect(r->fd, (struct sockaddr *)&to, sizeof to))
         fail("connect");
@@ -161,9 +190,10 @@ static void close_reader(struct reader *r)
     r->fd = -1;
 }
 
+/* A socket is never closed by a server that does well; a response may have come to its end. */
 static void lost(struct reader *r)
 {
-    if (r->state == ENDED)
+    if (r->state == ENDED && !r->dialect)
         ended++;
     else
         closed++;
@@ -405,10 +435,20 @@ static void read_body(const char *file)
     fclose(f);
 }
 
+static void read_dialect(const char *name)
+{
+    options.dialect = dialect_named(name);
+    if (!options.dialect) {
+        errno = EINVAL;
+        fail("dialect");
+    }
+}
+
 static void read_options(int argc, char **argv)
 {
     if (argc < 4 || (options.readers = (unsigned)atoi(argv[2])) == 0 || options.readers > MAX_READERS) {
-        fprintf(stderr, "usage: load PORT READERS PATH [--body FILE] [--pace FD] [--timeout S] [--nap US]\n");
+        fprintf(stderr, "usage: load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--pace FD] "
+                        "[--timeout S] [--nap US]\n");
         exit(2);
     }
     options.port = atoi(argv[1]);
@@ -416,6 +456,8 @@ static void read_options(int argc, char **argv)
     for (int i = 4; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--body") == 0)
             read_body(argv[i + 1]);
+        else if (strcmp(argv[i], "--websocket") == 0)
+            read_dialect(argv[i + 1]);
         else if (strcmp(argv[i], "--pace") == 0)
             options.pace_fd = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--timeout") == 0)

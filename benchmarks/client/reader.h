@@ -1,4 +1,5 @@
-/* One reader: HTTP/1.1 response head, chunked body, SSE lines, and the numbers inside the payload.
+/* One reader: HTTP/1.1 response head, chunked body, SSE lines, and the numbers inside the payload. What follows the
+ * head of a WebSocket is read in websocket.h.
  *
  * A message is a marker "@SSSSSSSS:TTTTTTTTTTTTTTTTTTTT;" in a data line: its number from 1 (8 digits) and the
  * CLOCK_MONOTONIC nanoseconds of its publication (20 digits). Data of control events (position, snapshot, gap,
@@ -13,7 +14,9 @@
 #include <strings.h>
 
 enum { LINE_BYTES = 1024, ID_BYTES = 64, MARKER_BYTES = 1 + 8 + 1 + 20 + 1 };
-enum state { HEAD, CHUNK_SIZE, CHUNK_BODY, CHUNK_END, PLAIN_BODY, ENDED };
+enum state { HEAD, CHUNK_SIZE, CHUNK_BODY, CHUNK_END, PLAIN_BODY, FRAMES, ENDED };
+
+struct dialect;
 
 struct reader {
     int fd;
@@ -25,6 +28,10 @@ struct reader {
     uint32_t line_len;
     char line[LINE_BYTES];
     char id[ID_BYTES];
+    const struct dialect *dialect; /* of a WebSocket; NULL for SSE */
+    bool is_ready;
+    char *held, *parts; /* a frame that was cut by a read, and the fragments of a message so far */
+    size_t held_bytes, held_room, parts_bytes;
 };
 
 /* Implemented by the program: a message arrived, an event ended, the response head was read. */
@@ -32,6 +39,10 @@ static void on_message(struct reader *r, uint32_t seq, uint64_t stamp_ns);
 static void on_event_end(struct reader *r);
 static void on_head(struct reader *r);
 static void on_chunk(void);
+
+/* Implemented in websocket.h. */
+static inline void websocket_begin(struct reader *r);
+static inline void websocket_bytes(struct reader *r, const char *p, size_t n);
 
 static inline bool digits(const char *p, unsigned n, uint64_t *out)
 {
@@ -99,7 +110,9 @@ static inline void head_line(struct reader *r, const char *p, size_t n)
 {
     if (n && p[n - 1] == '\r')
         n--;
-    if (n == 0) {
+    if (n == 0 && r->dialect) {
+        websocket_begin(r);
+    } else if (n == 0) {
         r->state = r->chunked ? CHUNK_SIZE : PLAIN_BODY;
         r->refused = r->status != 200;
         on_head(r);
@@ -205,6 +218,10 @@ static inline void reader_bytes(struct reader *r, const char *p, size_t n)
                 r->state = CHUNK_SIZE;
             break;
         }
+        case FRAMES:
+            websocket_bytes(r, p, n);
+            n = 0;
+            break;
         default:
             sse_bytes(r, p, n);
             n = 0;

@@ -37,8 +37,8 @@ async def _nothing() -> None:
     """Most servers have nothing to prepare."""
 
 
-async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare, http: Any) -> None:
-    config = uvicorn.Config(app, http=http, ws="none", log_level="warning", access_log=False, backlog=BACKLOG)
+async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare, http: Any, ws: Any) -> None:
+    config = uvicorn.Config(app, http=http, ws=ws, log_level="warning", access_log=False, backlog=BACKLOG)
     server = uvicorn.Server(config)
     sock = listen()
     serving = asyncio.create_task(server.serve(sockets=[sock]))
@@ -52,12 +52,13 @@ async def _serve(app: Any, publish: Publish, overhead_bytes: int, prepare: Prepa
 
 
 def serve(
-    app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare = _nothing, http: Any = "httptools"
-) -> None:
+    app: Any, publish: Publish, overhead_bytes: int, prepare: Prepare = _nothing,
+    *, http: Any = "httptools", ws: Any = "none",
+) -> None:  # fmt: skip
     """Serve `app` until stdin ends; `publish` puts a payload on a stream, `overhead_bytes` is its framing.
 
-    `http` is what speaks HTTP on a connection; `prepare` is awaited when the application has started, before readers
-    are let in.
+    `http` and `ws` are what speaks HTTP and WebSocket on a connection; `prepare` is awaited when the application has
+    started, before readers are let in.
     """
     raise_open_files()
-    uvloop.run(_serve(app, publish, overhead_bytes, prepare, http))
+    uvloop.run(_serve(app, publish, overhead_bytes, prepare, http, ws))

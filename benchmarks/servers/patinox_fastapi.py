@@ -1,4 +1,4 @@
-"""Patinox in somebody's FastAPI application: one endpoint that returns `sse_response`."""
+"""Patinox in somebody's FastAPI application: an endpoint that returns `sse_response`, and one for WebSockets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 from benchmarks.servers.host import serve
 from benchmarks.servers.patinox_streams import OVERHEAD_BYTES, manager, prepare, publish, streams
-from patinox.asgi import sse_response
+from patinox.asgi import sse_response, websocket_endpoint
 
 try:
     from fastapi import FastAPI, Request, Response
+    from starlette.routing import WebSocketRoute
 except ImportError:
     print("FastAPI is not installed", file=sys.stderr)
     sys.exit(3)
@@ -25,6 +26,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(lifespan=lifespan)
+app.router.routes.append(WebSocketRoute("/ws", websocket_endpoint(manager)))
 
 
 @app.get("/events/{number}")
@@ -34,4 +36,4 @@ async def events(number: int, request: Request) -> Response:
 
 
 if __name__ == "__main__":
-    serve(app, publish, OVERHEAD_BYTES, prepare)
+    serve(app, publish, OVERHEAD_BYTES, prepare, ws="websockets-sansio")

@@ -15,7 +15,9 @@ STREAMS = 1000
 HEARTBEAT_S = 2.0
 MAX_CONNECTIONS = 20_000
 """10,000 that come back while their old connections are still being noticed."""
-OVERHEAD_BYTES = len('id: 123456789012-1000\nevent: text\ndata: {"text":""}\n\n')
+_SSE = 'id: 123456789012-1000\nevent: text\ndata: {"text":""}\n\n'
+_WEBSOCKET = 'head{"op":"chunk","stream":"0","id":"123456789012-1000","event":"text","data":{"text":""}}'
+OVERHEAD_BYTES = len(_WEBSOCKET if "patinox.v1" in sys.argv else _SSE)
 
 config = StreamingConfig(sse=SseConfig(heartbeat_interval_s=HEARTBEAT_S, max_connections=MAX_CONNECTIONS))
 manager = StreamManager(config)
