@@ -25,7 +25,7 @@ from patinox.testing.upstream import ScriptedUpstream, words
 ROOT = Path(__file__).parents[2]
 _GENERATED = ("config.md", "benchmarks.md")
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in _GENERATED)]
-HERE = "http://127.0.0.1:8787"
+HERE = "//127.0.0.1:8787"
 EPOCH = "6ySdizoOXrH9"
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _STREAM = re.compile(r"/v1/streams/([\w.-]+)")
@@ -72,7 +72,7 @@ async def output(*command: str) -> str:
 
 
 async def check(command: Command, server: Serving) -> None:
-    text = command.text.replace(HERE, server.url)
+    text = command.text.replace(HERE, server.url.removeprefix("http:"))
     named = _STREAM.search(text)
     stream = server.manager.find_id(named[1]) if named is not None else None
     epoch = stream.epoch if stream is not None else EPOCH
@@ -90,7 +90,7 @@ async def test_what_a_page_shows_is_what_happens(page: Path) -> None:
     ):
         for language, block in blocks(page):
             if language == "python":
-                await asyncio.to_thread(run, block.replace(HERE, server.url))
+                await asyncio.to_thread(run, block.replace(HERE, server.url.removeprefix("http:")))
             else:
                 for command in commands(block):
                     if command.text.startswith("curl "):

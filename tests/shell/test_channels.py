@@ -242,6 +242,20 @@ async def test_what_is_no_longer_kept_is_a_gap_and_a_snapshot_of_all_streams(
     assert len(socket.of("chunk")) == 1
 
 
+async def test_a_snapshot_is_of_everything_up_to_its_position(manager: StreamManager) -> None:
+    stream = await manager.create(id="s", channel="c")
+    await stream.write("a")
+    app = PatinoxApp(manager)
+    async with AsgiSocket(app) as socket:
+        socket.send("subscribe", channel="c", after="snapshot")
+        stream.write_nowait("b")  # what has been appended and not referred to yet is in it, and is not told again
+        snapshot = await socket.told(lambda said: said.get("stream") == "s")
+        stream.write_nowait("c")
+        await socket.told(lambda said: said["op"] == "chunk")
+    assert snapshot["data"]["content"] == "ab"
+    assert socket.data("s") == [{"text": "c"}]
+
+
 async def test_without_snapshots_it_is_a_gap_and_then_what_is_kept(
     manager: StreamManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
