@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
+from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk
 from patinox.core.events import (
     BlockDelta,
     Event,
@@ -27,11 +27,16 @@ from patinox.core.events import (
     ToolResult,
     Verdict,
 )
+from patinox.formats.citations import citations
+from patinox.formats.media import file_url
 from patinox.incremental.assembler import AssembledBlock, Assembly
 
 TEXTS = ("text", "reasoning", "reasoning_summary", "refusal", "code", "compaction")
 CALLS = ("tool_call", "server_tool_call", "custom")
 _USAGE = ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
+
+
+_ENDS = ("end:complete", "end:incomplete")
 
 
 class Fact(NamedTuple):
@@ -61,9 +66,9 @@ def _has_failed(item: Any) -> bool:
 def _usage(assembly: Assembly) -> Iterator[Fact]:
     for field in _USAGE:
         if (assembly.usage or {}).get(field) is not None:
-            yield Fact(f"usage:{field}", assembly.usage[field])  # type: ignore[index]
+            yield Fact(f"usage:{field}", assembly.usage[field], _ENDS)  # type: ignore[index]
     if (assembly.usage or {}).get("raw") is not None:
-        yield Fact("usage:raw", _plain(assembly.usage["raw"]))  # type: ignore[index]
+        yield Fact("usage:raw", _plain(assembly.usage["raw"]), _ENDS)  # type: ignore[index]
 
 
 def _blocks(assembly: Assembly) -> Iterator[Fact]:
@@ -95,10 +100,11 @@ def _block(block: AssembledBlock) -> Iterator[Fact]:
         yield Fact(key, _plain(block.value))
     within = (key,)
     for value in block.annotations:
-        yield Fact("block.delta:annotation.add", _address(value), within)
+        pages = [page["url"] for page in citations(value)] or [_plain(value)]
+        yield from (Fact("block.delta:annotation.add", page, within) for page in pages)
     if block.logprobs:
         yield Fact("block.delta:logprobs.add", _plain(block.logprobs), within)
-    if block.value is not None and block.kind in ("text", "reasoning", "reasoning_summary", "tool_call"):
+    if block.value is not None and block.kind in (*TEXTS, *CALLS):
         yield Fact("block.delta:opaque.set", _plain(block.value), within)
 
 
@@ -113,7 +119,8 @@ def _call(block: AssembledBlock, key: str) -> Iterator[Fact]:
 
 
 def _medium(block: AssembledBlock) -> Any:
-    return bytes(block.data).hex() if block.data else _address(block.value)
+    url, _ = file_url(block)
+    return _address(block.value) if url is None else url.partition(";base64,")[2] or url
 
 
 def _address(value: Any) -> Any:
@@ -138,10 +145,13 @@ def _events(items: list[Any], assembly: Assembly) -> Iterator[Fact]:
         earlier = (isinstance(item, MessageEnd) and at < last) or (isinstance(item, RunStart) and runs > 1)
         block = assembly.blocks.get((item.message, item.block)) if isinstance(item, Event) else None
         within = ("message.start",) if earlier else (f"block.start:{block.kind}",) if block is not None else ()
-        yield from (Fact(fact.key, fact.value, within) for fact in _event(item))
+        if isinstance(item, MessageEnd):
+            within = (*within, *_ENDS)
+        is_server = block is not None and block.kind == "server_tool_call"
+        yield from (Fact(fact.key, fact.value, (*within, *fact.within)) for fact in _event(item, is_server))
 
 
-def _event(item: Any) -> Iterator[Fact]:
+def _event(item: Any, is_server: bool) -> Iterator[Fact]:
     match item:
         case Json():
             yield Fact("json", _plain(item.value))
@@ -157,18 +167,18 @@ def _event(item: Any) -> Iterator[Fact]:
             for field in ("finish_reason", "provider_reason", "stop_sequence", "details"):
                 if getattr(item, field) is not None:
                     yield Fact(f"message.end:{field}", _plain(getattr(item, field)))
-        case ToolReady() if not item.choice:
+        case ToolReady() if not item.choice and not is_server:
             yield from _ready(item)
         case ToolResult():
             yield Fact("tool.result", (item.call_id, _said(item.result)))
         case ToolError():
             yield Fact("tool.error", (item.call_id, item.error))
             if item.details is not None:
-                yield Fact("tool.error:details", _plain(item.details))
+                yield Fact("tool.error:details", _plain(item.details), ("tool.error",))
         case ToolApproval():
             yield Fact("tool.approval", item.call_id)
             if item.approved is not None:
-                yield Fact("tool.approval:approved", (item.call_id, item.approved))
+                yield Fact("tool.approval:approved", (item.call_id, item.approved), ("tool.approval",))
         case StepStart() | StepEnd():
             yield Fact(item.kind, item.name)
         case StateSnapshot():
@@ -216,13 +226,20 @@ def _said(value: Any) -> Any:
 _FAILED = {f"end:{outcome}" for outcome in (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.CANCELLED)} | {"error"}
 
 
-def lost(before: list[Fact], after: list[Fact]) -> dict[str, list[Any]]:
-    """What `before` says and `after` does not, by key."""
+class Losses(NamedTuple):
+    """What is gone, by key: all of it, and what is not just a part of something else that is gone."""
+
+    gone: dict[str, list[Any]]
+    first: dict[str, list[Any]]
+
+
+def lost(before: list[Fact], after: list[Fact]) -> Losses:
+    """What `before` says and `after` does not."""
     texts = {key: "".join(fact.value for fact in after if fact.key == key) for key in _keys(after) if _is_text(key)}
     at = dict.fromkeys(texts, 0)
     left = Counter((fact.key, fact.value) for fact in after)
-    gone: dict[str, list[Any]] = {}
-    for fact in before:
+    gone: dict[str, list[Fact]] = {}
+    for fact in sorted(before, key=lambda fact: "message.start" in fact.within):  # what stands alone is found first
         if _is_text(fact.key):
             found = texts.get(fact.key, "").find(fact.value, at.get(fact.key, 0))
             if found >= 0:
@@ -235,11 +252,11 @@ def lost(before: list[Fact], after: list[Fact]) -> dict[str, list[Any]]:
             left[fact.key, fact.value] -= 1
             continue
         gone.setdefault(fact.key, []).append(fact)
-    return {
-        key: values
-        for key, whole in gone.items()
-        if (values := [fact.value for fact in whole if not any(parent in gone for parent in fact.within)])
-    }
+    own = {key: [fact.value for fact in facts if not gone.keys() & {*fact.within}] for key, facts in gone.items()}
+    return Losses(
+        {key: [fact.value for fact in facts] for key, facts in gone.items()},
+        {key: values for key, values in own.items() if values},
+    )
 
 
 def _keys(said: list[Fact]) -> set[str]:

@@ -525,9 +525,7 @@ def test_the_client_reads_streams_of_another_dialect(path: Path) -> None:
     assert told is not None
     assert told.prompt_token_count == usage.get("input_tokens")
     thoughts = told.thoughts_token_count or 0
-    # xAI does not count reasoning as output.
-    apart = 0 if "xai" in path.stem else thoughts
-    assert (told.candidates_token_count or 0) + apart == usage.get("output_tokens")
+    assert (told.candidates_token_count or 0) + thoughts == usage.get("output_tokens")
 
 
 @pytest.mark.parametrize("path", recorded("gemini"))

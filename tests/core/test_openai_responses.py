@@ -638,7 +638,7 @@ def test_what_the_dialect_cannot_say_is_left_out() -> None:
     )
 
     assert [part["text"] for item in frames[-1]["response"]["output"] for part in item["content"]] == ["said"]
-    assert {"choice", "metadata", "json", "binary", "role", "block.start:audio"} <= LOSSES.keys()
+    assert {"choice", "metadata", "json", "binary", "message.start:role", "block.start:audio"} <= LOSSES.keys()
 
 
 def test_usage_that_comes_late_or_in_parts_is_in_the_last_frame() -> None:

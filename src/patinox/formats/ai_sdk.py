@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
-from patinox.formats.ai_sdk_frames import AISDKState
+from patinox.formats.ai_sdk_frames import SPOKEN, WORDS, AISDKState
 from patinox.formats.ai_sdk_reader import AISDKReader
 from patinox.formats.ai_sdk_writer import AISDKWriter
 from patinox.formats.base import Format
+from patinox.formats.citations import citations
+from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
+from patinox.incremental.assembler import Assembly
 
 __all__ = ["AI_SDK", "LOSSES", "AISDKReader", "AISDKWriter"]
+
+
+def _is_lost(data: Any, _assembly: Assembly) -> bool:
+    return not citations(data.value)
+
+
+def _is_unsigned(data: Any, assembly: Assembly) -> bool:
+    return block_is_not(*SPOKEN)(data, assembly) or comes_late(data, assembly)
+
+
+LOSSES: Losses = {
+    "block.delta:json.patch": Loss("a call's input only grows"),
+    "block.delta:logprobs.add": Loss("the protocol has no probabilities"),
+    "block.delta:opaque.set": Loss("what is opaque in a call, or comes after its part, is told as data", _is_unsigned),
+    "block.delta:annotation.add": Loss("citations without an address are told as data", _is_lost),
+    "block.delta:replace": Loss("text that was sent cannot be replaced"),
+    "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text the whole input"),
+    "block.start:audio": Loss("a sound is a file of its media type"),
+    "block.start:code": Loss("told as data"),
+    "block.start:compaction": Loss("told as data"),
+    "block.start:tool_result": Loss("told as the output of its call"),
+    "choice": Loss("one message is all there is: only the first alternative is written"),
+    "run.start:created_s": Loss("the protocol has no times"),
+    "run.start:provider": Loss("the protocol names the model alone"),
+    "message.start": ONE_CALL["message.start"],
+    "message.start:role": Loss(
+        "the one message is the assistant's; text of other roles is left out", lambda data, _: data.role != "assistant"
+    ),
+    "message.end:details": Loss("only the finish reason of the last message is written"),
+    "message.end:finish_reason": Loss(
+        "refusal is told as content-filter, pause as other", reason_is("refusal", "pause")
+    ),
+    "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
+    "message.end:stop_sequence": Loss("the protocol does not say which stop sequence it was"),
+    "native": Loss("frames of other dialects have no place"),
+    "provider_id": Loss("parts are numbered anew; a tool call keeps its id"),
+    "step.start": Loss("a step has no name", lambda data, _: data.name is not None),
+    "step.end": Loss("a step has no name", lambda data, _: data.name is not None),
+    "tool.approval": Loss("an approval is of a call that was made ready"),
+    "tool.approval:approved": Loss("that a call was allowed is not said; that it was asked or denied is"),
+    "tool.error:details": Loss("the text of the error is all there is"),
+    "usage:raw": Loss("the counts are written, under the SDK's names"),
+}
+"""What is lost, or told in other words, on the way into this dialect from another."""
 
 AI_SDK: Format[AISDKState] = Format(
     name="ai-sdk",
@@ -18,22 +65,6 @@ AI_SDK: Format[AISDKState] = Format(
     framing="sse",
     reader=AISDKReader,
     writer=AISDKWriter(),
+    losses=LOSSES,
     headers=(("x-vercel-ai-ui-message-stream", "v1"),),
 )
-
-LOSSES: Mapping[str, str] = {
-    "block.delta:json.patch": "a call's input only grows",
-    "block.delta:logprobs.add": "the protocol has no probabilities",
-    "block.delta:replace": "text that was sent cannot be replaced",
-    "block.start:custom": "a custom tool's call becomes an ordinary one, its text the whole input",
-    "choice": "one message is all there is: only the first alternative is written",
-    "created_s": "the protocol has no times",
-    "message.end:details": "only the finish reason of the last message is written, in the protocol's six words",
-    "message.start:role": "the one message is the assistant's; text of other roles is left out",
-    "native": "frames of other dialects have no place",
-    "provider_id": "parts are numbered anew; a tool call keeps its id",
-    "run.end": "told by the end itself",
-    "tool.approval:approved": "that a call was allowed is not said; that it was asked or denied is",
-    "tool.error:details": "the text of the error is all there is",
-    "usage:raw": "the counts are written, under the SDK's names",
-}

@@ -10,8 +10,8 @@ import msgspec
 from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockStart, Event
 from patinox.formats.base import Frame
-from patinox.formats.flat import FlatState, OpenBlock, encode, place, replace
 from patinox.formats.citations import citations
+from patinox.formats.flat import FlatState, OpenBlock, encode, place, replace
 from patinox.formats.media import address, file_url
 from patinox.incremental.assembler import AssembledBlock, Assembly
 
@@ -128,7 +128,7 @@ def annotation(state: AISDKState, block: OpenBlock, value: Any) -> Written:
     pages = [page for page in citations(value) if address(page)[0] is not None]
     if not pages:
         return state, (say("data-annotation", data={"part": block.id, "value": value}),)
-    frames = []
+    frames: list[Frame] = []
     for page in pages:
         titled = {"title": page["title"]} if isinstance(page.get("title"), str) and page["title"] else {}
         told = {"providerMetadata": noted} if page is pages[-1] else {}

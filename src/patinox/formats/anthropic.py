@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,9 +11,49 @@ from patinox.formats.anthropic_reader import AnthropicReader
 from patinox.formats.anthropic_state import MessageState
 from patinox.formats.anthropic_writer import AnthropicWriter
 from patinox.formats.base import Format, StreamHead
+from patinox.formats.citations import citations
+from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
 __all__ = ["ANTHROPIC", "LOSSES", "AnthropicReader", "AnthropicWriter", "assemble_message"]
+
+
+def _is_lost(data: Any, _assembly: Assembly) -> bool:
+    return citation(data.value) is None or len(citations(data.value)) > 1
+
+
+_THINKING = block_is_not("reasoning", "reasoning_summary", "reasoning_opaque")
+
+
+def _is_unsigned(data: Any, assembly: Assembly) -> bool:
+    return _THINKING(data, assembly) or comes_late(data, assembly)
+
+
+LOSSES: Losses = {
+    **ONE_CALL,
+    "block.start:audio": Loss("the dialect has no audio output"),
+    "block.start:image": Loss("the dialect has no image output"),
+    "block.start:file": Loss("the dialect has no file output outside tool results"),
+    "block.start:source": Loss("sources are citations of a text"),
+    "block.start:code": Loss("code is in the arguments of a server tool"),
+    "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text under `input`"),
+    "block.start:tool_result": Loss("results have a type of their own for each of the provider's tools"),
+    "block.start:refusal": Loss("a refusal is a text, and told by the stop reason"),
+    "block.start:reasoning_summary": Loss("a summary is told as thinking"),
+    "block.delta:opaque.append": Loss("a signature comes in one piece"),
+    "block.delta:opaque.set": Loss("only thinking has a signature, and before it ends", _is_unsigned),
+    "block.delta:annotation.add": Loss("citations without an address; of several in one, the first stands", _is_lost),
+    "block.delta:logprobs.add": Loss("the dialect has no log probabilities"),
+    "choice": Loss("the dialect has one answer; of several it is the first"),
+    "message.end:finish_reason": Loss(
+        "content_filter is told as refusal; error and other as end_turn", reason_is("content_filter", "error", "other")
+    ),
+    "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
+    "run.start:provider": Loss("the dialect has one provider"),
+    "run.start:created_s": Loss("the dialect does not say when a message was made"),
+    "usage:total_tokens": Loss("the dialect counts input and output apart"),
+}
+"""What is lost, or told in other words, on the way into this dialect from another."""
 
 ANTHROPIC: Format[MessageState] = Format(
     name="anthropic",
@@ -23,47 +62,9 @@ ANTHROPIC: Format[MessageState] = Format(
     framing="sse",
     reader=AnthropicReader,
     writer=AnthropicWriter(),
+    losses=LOSSES,
     heartbeat=b'event: ping\ndata: {"type":"ping"}\n\n',
 )
-
-LOSSES: Mapping[str, str] = {
-    "json": "the dialect has no frames for an application's own data",
-    "binary": "the dialect has no frames for bytes",
-    "step.start": "the dialect tells one model call",
-    "step.end": "the dialect tells one model call",
-    "state.snapshot": "the dialect has no application state",
-    "state.patch": "the dialect has no application state",
-    "metadata": "the dialect has no place for an application's metadata",
-    "verdict": "the dialect has no word for what a validator found",
-    "retract": "the dialect cannot take text back",
-    "tool.result": "a message of the assistant holds no results of a client's tools",
-    "tool.error": "a message of the assistant holds no results of a client's tools",
-    "tool.approval": "the dialect does not ask for approval",
-    "native": "a frame of another dialect",
-    "block.start:audio": "the dialect has no audio output",
-    "block.start:image": "the dialect has no image output",
-    "block.start:file": "the dialect has no file output outside tool results",
-    "block.start:source": "sources are citations of a text",
-    "block.start:code": "code is in the arguments of a server tool",
-    "block.start:custom": "a block of a kind the dialect does not know",
-    "block.start:tool_result": "results have a type of their own for each of the provider's tools",
-    "block.start:refusal": "a refusal is a text, and told by the stop reason",
-    "block.start:reasoning_summary": "a summary is told as thinking",
-    "block.delta:json.patch": "arguments that come as patches are told when they are whole",
-    "block.delta:bytes.append": "the dialect has no frames for bytes",
-    "block.delta:opaque.append": "a signature comes in one piece",
-    "block.delta:annotation.add": "citations of another provider without an address",
-    "block.delta:logprobs.add": "the dialect has no log probabilities",
-    "block.delta:replace": "the dialect cannot take text back",
-    "choice": "the dialect has one answer; of several it is the first",
-    "run": "one message is one run",
-    "step": "the dialect tells one model call",
-    "created_s": "the dialect does not say when a message was made",
-    "total_tokens": "the dialect counts input and output apart",
-    "finish_reason": "content_filter is told as refusal; error and other as end_turn",
-}
-"""What is lost, or told in other words, on the way into this dialect from another: event kind,
-`block.start:<kind>`, `block.delta:<op>` or field → why."""
 
 
 def assemble_message(assembly: Assembly, head: StreamHead) -> dict[str, Any]:

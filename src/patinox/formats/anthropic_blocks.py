@@ -20,7 +20,7 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, neutral_citation, head
+from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, head, neutral_citation
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

@@ -156,6 +156,8 @@ def _own_message_start(state: MessageState, data: MessageStart, _assembly: Assem
 
 
 def _own_block_start(state: MessageState, data: BlockStart, _assembly: Assembly) -> Written:
+    if data.of == "custom" and data.call_id:  # its input is text: all of it is one argument
+        data = replace(data, of="tool_call")
     slot = slot_of(data)
     if data.message in state.muted:
         return put(state, replace(slot, of="muted")), ()
@@ -240,7 +242,8 @@ def _own_tool_ready(state: MessageState, data: ToolReady, _assembly: Assembly) -
     if slot is None or slot.index < 0 or slot.of not in CALLS:
         return state, ()
     frames = []
-    text = data.invalid_raw or (_encode(data.arguments).decode() if data.arguments else "")
+    arguments = {"input": data.arguments} if isinstance(data.arguments, str) else data.arguments
+    text = data.invalid_raw or (_encode(arguments).decode() if arguments else "")
     if text and not slot.said:
         frames.append(_delta_frame(slot.index, "input_json_delta", "partial_json", text))
     if state.unstopped == slot.index:

@@ -90,8 +90,8 @@ class Format(msgspec.Struct, Generic[S], frozen=True):
 
     `stateless` writers make each record's frames from that record alone, so nothing need be replayed before a
     position. `heartbeat` is what the dialect's own clients ignore. `repeats` says that the writer reads whole texts
-    from the assembly. `tells` are the keys of what the reader can give (empty: of anything), and `losses` declares what the writer cannot carry
-    (see `patinox.formats.losses`); empty for a dialect that carries everything.
+    from the assembly. `tells` are the keys of what the reader can give (empty: of anything), and `losses` declares
+    what the writer cannot carry (see `patinox.formats.losses`); empty for a dialect that carries everything.
     """
 
     name: str

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from patinox.formats.base import Format
+from patinox.formats.citations import citations
+from patinox.formats.gemini_extras import TEXTS, THOUGHTS, is_base64
+from patinox.formats.gemini_frames import WORDS
 from patinox.formats.gemini_reader import GeminiReader
 from patinox.formats.gemini_state import GeminiState
 from patinox.formats.gemini_writer import GeminiWriter
+from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is, is_cut_off, reason_is_not_told, word_differs
+from patinox.incremental.assembler import Assembly
 
 __all__ = ["GEMINI", "LOSSES", "GeminiReader", "GeminiWriter"]
+
+
+def _is_lost(data: Any, _assembly: Assembly) -> bool:
+    return not citations(data.value)
+
+
+def _is_unsigned(data: Any, assembly: Assembly) -> bool:
+    signed = block_is(*TEXTS, *THOUGHTS, "tool_call", "image", "file")
+    return not signed(data, assembly) or not (isinstance(data.value, dict) or is_base64(data.value))
+
+
+LOSSES: Losses = {
+    **ONE_CALL,
+    "binary": Loss("bytes have a media type in this dialect"),
+    "block.start:tool_call": Loss("a call that was cut off is not told", is_cut_off, is_late=True),
+    "block.start:server_tool_call": Loss("the provider's own tools are a closed list"),
+    "block.start:tool_result": Loss("the provider's own tools are a closed list"),
+    "block.start:source": Loss("sources are grounding metadata of a text"),
+    "block.start:compaction": Loss("the dialect has no word for it"),
+    "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text under `input`"),
+    "block.start:refusal": Loss("a refusal is a text, and told by the finish reason"),
+    "block.start:reasoning_summary": Loss("a summary is told as a thought"),
+    "block.start:reasoning_opaque": Loss("what is opaque is told as the signature of an empty thought"),
+    "block.start:image": Loss("bytes need a media type; an address is told as a file's"),
+    "block.start:audio": Loss("bytes need a media type"),
+    "block.start:file": Loss("bytes need a media type"),
+    "block.delta:json.append": Loss("a call is told whole: its arguments are the same, their spaces are not"),
+    "block.delta:opaque.append": Loss("a signature comes in one piece"),
+    "block.delta:opaque.set": Loss("signatures that are not base64, and what is opaque in other blocks", _is_unsigned),
+    "block.delta:annotation.add": Loss("citations without an address; of others the address and title", _is_lost),
+    "block.delta:logprobs.add": Loss("the dialect's log probabilities have another structure"),
+    "run.start:provider": Loss("the dialect has one provider"),
+    "run.start:created_s": Loss("only Vertex AI says when a response was made"),
+    "usage:cache_write_tokens": Loss("the dialect does not count what was written to a cache"),
+    "message.end:stop_sequence": Loss("the dialect does not say which stop sequence it was"),
+    "message.end:finish_reason": Loss(
+        "pause is told as STOP, refusal as SAFETY, error as OTHER; tool_calls by the calls",
+        reason_is_not_told("pause", "refusal", "error"),
+    ),
+    "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
+}
+"""What is lost, or told in other words, on the way into this dialect from another."""
 
 GEMINI: Format[GeminiState] = Format(
     name="gemini",
@@ -18,44 +65,6 @@ GEMINI: Format[GeminiState] = Format(
     framing="sse",
     reader=GeminiReader,
     writer=GeminiWriter(),
+    losses=LOSSES,
     heartbeat=b"\n",
 )
-
-LOSSES: Mapping[str, str] = {
-    "json": "the dialect has no frames for an application's own data",
-    "binary": "bytes have a media type in this dialect",
-    "step.start": "the dialect tells one model call",
-    "step.end": "the dialect tells one model call",
-    "state.snapshot": "the dialect has no application state",
-    "state.patch": "the dialect has no application state",
-    "metadata": "the dialect has no place for an application's metadata",
-    "verdict": "the dialect has no word for what a validator found",
-    "retract": "the dialect cannot take text back",
-    "tool.result": "an answer of the model holds no results of a client's tools",
-    "tool.error": "an answer of the model holds no results of a client's tools",
-    "tool.approval": "the dialect does not ask for approval",
-    "native": "a frame of another dialect",
-    "block.start:server_tool_call": "the provider's own tools are a closed list",
-    "block.start:tool_result": "the provider's own tools are a closed list",
-    "block.start:source": "sources are grounding metadata of a text",
-    "block.start:compaction": "the dialect has no word for it",
-    "block.start:custom": "a part of a kind the dialect does not know",
-    "block.start:refusal": "a refusal is a text, and told by the finish reason",
-    "block.start:reasoning_summary": "a summary is told as a thought",
-    "block.delta:json.append": "a call is told whole, when it is ready",
-    "block.delta:json.patch": "a call is told whole, when it is ready",
-    "block.delta:opaque.append": "a signature comes in one piece",
-    "block.delta:opaque.set": "signatures that are not base64, and what is opaque in other kinds of blocks",
-    "block.delta:bytes.append": "bytes without a media type",
-    "block.delta:annotation.add": "citations of another provider without an address",
-    "block.delta:logprobs.add": "the dialect's log probabilities have another structure",
-    "block.delta:replace": "the dialect cannot take text back",
-    "run": "one response is one run",
-    "step": "the dialect tells one model call",
-    "created_s": "only Vertex AI says when a response was made",
-    "cache_write_tokens": "the dialect does not count what was written to a cache",
-    "stop_sequence": "the dialect does not say which stop sequence it was",
-    "finish_reason": "tool_calls and pause are told as STOP, refusal as SAFETY, error as OTHER",
-}
-"""What is lost, or told in other words, on the way into this dialect from another: event kind,
-`block.start:<kind>`, `block.delta:<op>` or field → why."""

@@ -30,7 +30,7 @@ _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+);base64,([A-Za-z0-9+/=]+)")
 def _signed(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
     """A signature. That of a call goes with the call."""
     value = data.value
-    if not isinstance(value, str) or not _is_base64(value):
+    if not isinstance(value, str) or not is_base64(value):
         return _picture(state, data, block)
     if block.of == "tool_call":
         return replace(state, blocks={**state.blocks, place(data): replace(block, signature=value)}), ()
@@ -52,7 +52,7 @@ def _picture(state: GeminiState, data: BlockDelta, block: OpenBlock) -> Written:
     inner = value.get("image_url")
     url = inner.get("url") if isinstance(inner, dict) else None
     match = _DATA_URL.fullmatch(url) if isinstance(url, str) else None
-    if match is not None and _is_base64(match[2]):
+    if match is not None and is_base64(match[2]):
         part = {"inlineData": {"mimeType": match[1], "data": match[2]}}
     elif isinstance(url, str) and url.startswith("http"):
         part = {"fileData": {"fileUri": url}}
@@ -96,7 +96,10 @@ EXTRAS: dict[str, Callable[[GeminiState, BlockDelta, OpenBlock], Written]] = {
 }
 
 
-def _is_base64(value: str) -> bool:
+def is_base64(value: object) -> bool:
+    """Whether this is base64 text, as signatures are."""
+    if not isinstance(value, str):
+        return False
     try:
         base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):

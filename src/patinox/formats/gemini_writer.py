@@ -162,6 +162,8 @@ def _own_message_start(state: GeminiState, data: MessageStart, _assembly: Assemb
 
 
 def _own_block_start(state: GeminiState, data: BlockStart, _assembly: Assembly) -> Written:
+    if data.of == "custom" and data.call_id:  # its input is text: all of it is one argument
+        data = replace(data, of="tool_call")
     return replace(track(state, data), plain=None), ()
 
 
@@ -186,6 +188,8 @@ def _own_tool_ready(state: GeminiState, data: ToolReady, _assembly: Assembly) ->
         return state, ()
     state = forget(begun(state, data.choice), data)
     arguments = {} if data.arguments is None else data.arguments
+    if isinstance(arguments, str) and data.invalid_raw is None:  # a custom tool's input
+        arguments = {"input": arguments}
     if data.invalid_raw is not None or not isinstance(arguments, dict):
         raw = data.invalid_raw if data.invalid_raw is not None else _encode(arguments).decode()
         message = f"{block.name or 'a call'}: the arguments are no JSON object: {raw}"

@@ -2,13 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from patinox.formats.base import Format
+from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, is_cut_off, reason_is_not_told, word_differs
+from patinox.formats.media import file_url
 from patinox.formats.ollama_reader import OllamaReader
 from patinox.formats.ollama_writer import OllamaState, OllamaWriter
+from patinox.incremental.assembler import Assembly
 
 __all__ = ["LOSSES", "OLLAMA", "OllamaReader", "OllamaWriter"]
+
+
+def _has_no_bytes(data: Any, assembly: Assembly) -> bool:
+    block = assembly.block(data.message, data.block)
+    return block is None or not (file_url(block)[0] or "").startswith("data:")
+
+
+def _has_broken_call(_data: Any, assembly: Assembly) -> bool:
+    calls = [block for block in assembly.blocks.values() if block.kind == "tool_call" and block.ready]
+    return any(not isinstance(block.arguments, dict | str) for block in calls)
+
+
+LOSSES: Losses = {
+    **ONE_CALL,
+    "binary": Loss("a line has no place for bytes that are no image"),
+    "block.delta:annotation.add": Loss("a message has no citations"),
+    "block.delta:json.append": Loss("a call is told whole: its arguments are the same, their spaces are not"),
+    "block.delta:opaque.append": Loss("thinking has no signature"),
+    "block.delta:opaque.set": Loss("thinking has no signature", block_is_not("image", "reasoning_opaque")),
+    "block.start:audio": Loss("a message has no sound"),
+    "block.start:code": Loss("a message has no code apart from its text"),
+    "block.start:compaction": Loss("there is no such thing in the protocol"),
+    "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text under `input`"),
+    "block.start:file": Loss("a message has no files"),
+    "block.start:image": Loss("carried if its bytes are known; an address alone is not", _has_no_bytes, is_late=True),
+    "block.start:reasoning_opaque": Loss("thinking is text"),
+    "block.start:reasoning_summary": Loss("becomes thinking"),
+    "block.start:refusal": Loss("becomes the text that it is"),
+    "block.start:server_tool_call": Loss("a client would carry the call out"),
+    "block.start:source": Loss("a message has no sources"),
+    "block.start:tool_call": Loss("a call that was cut off is not told", is_cut_off, is_late=True),
+    "block.start:tool_result": Loss("results go the other way"),
+    "choice": Loss("there is one answer: only the first alternative is written"),
+    "end:complete": Loss("arguments that are no object make the stream end with an error", _has_broken_call),
+    "message.end:finish_reason": Loss(
+        "`stop` and `length` are the only reasons; tool_calls are told by the calls",
+        reason_is_not_told("content_filter", "refusal", "pause", "error", "other"),
+    ),
+    "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(
+        when=word_differs({"stop": "stop", "length": "length", "tool_calls": "stop"})
+    ),
+    "message.end:stop_sequence": Loss("the protocol does not say which stop sequence it was"),
+    "run.start:created_s": Loss("a line has a time of its own, which is not read as the run's"),
+    "run.start:provider": Loss("there is one provider"),
+    "tool.ready:invalid_raw": Loss("arguments are an object: others make the stream end with an error"),
+    "usage:cached_tokens": Loss("only tokens in and out are counted"),
+    "usage:cache_write_tokens": Loss("only tokens in and out are counted"),
+    "usage:reasoning_tokens": Loss("only tokens in and out are counted"),
+    "usage:total_tokens": Loss("only tokens in and out are counted"),
+}
+"""What is lost, or told in other words, on the way into this dialect from another."""
 
 OLLAMA: Format[OllamaState] = Format(
     name="ollama",
@@ -17,48 +71,6 @@ OLLAMA: Format[OllamaState] = Format(
     framing="lines",
     reader=OllamaReader,
     writer=OllamaWriter(),
+    losses=LOSSES,
     heartbeat=b" ",
 )
-
-LOSSES: Mapping[str, str] = {
-    "binary": "a line has no place for bytes that are no image",
-    "block.delta:annotation.add": "a message has no citations",
-    "block.delta:json.patch": "a call goes out whole",
-    "block.delta:opaque.append": "thinking has no signature",
-    "block.delta:opaque.set": "thinking has no signature",
-    "block.delta:replace": "text that was sent cannot be replaced",
-    "block.start:audio": "a message has no sound",
-    "block.start:code": "a message has no code apart from its text",
-    "block.start:compaction": "there is no such thing in the protocol",
-    "block.start:custom": "there is no such thing in the protocol",
-    "block.start:file": "a message has no files",
-    "block.start:reasoning_opaque": "thinking is text",
-    "block.start:reasoning_summary": "becomes thinking",
-    "block.start:refusal": "becomes the text that it is",
-    "block.start:server_tool_call": "a client would carry the call out",
-    "block.start:source": "a message has no sources",
-    "block.start:tool_result": "results go the other way",
-    "choice": "there is one answer: only the first alternative is written",
-    "json": "there is no place for data of the application's own",
-    "message.end:details": "`stop` and `length` are the only reasons",
-    "message.start:role": "text of other roles than the assistant's is left out",
-    "metadata": "there is no place for data of the application's own",
-    "native": "frames of other dialects have no place",
-    "provider_id": "nothing but a tool call has an id",
-    "retract": "text that was sent cannot be taken back",
-    "run.end": "told by the end itself",
-    "state.patch": "there is no application state in the protocol",
-    "state.snapshot": "there is no application state in the protocol",
-    "step.end": "there are no steps",
-    "step.start": "there are no steps",
-    "tool.approval": "there is nothing to ask",
-    "tool.error": "results go the other way",
-    "tool.ready:invalid_raw": "arguments are an object: others make the stream end with an error",
-    "tool.result": "results go the other way",
-    "usage:cached_tokens": "only tokens in and out are counted",
-    "usage:cache_write_tokens": "only tokens in and out are counted",
-    "usage:reasoning_tokens": "only tokens in and out are counted",
-    "usage:total_tokens": "only tokens in and out are counted",
-    "usage:raw": "the counts are written, under the protocol's names",
-    "verdict": "there is no place for it",
-}

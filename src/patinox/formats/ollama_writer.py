@@ -208,6 +208,8 @@ class OllamaWriter(FlatWriter[OllamaState]):
         state = self.forget(state, place(data.message, data.block))
         name = data.name or block.name or ""
         arguments = {} if data.arguments is None else data.arguments
+        if isinstance(arguments, str) and data.invalid_raw is None:  # a custom tool's input
+            arguments = {"input": arguments}
         if data.invalid_raw is not None or not isinstance(arguments, dict):
             return replace(state, broken=f"the model's call of {name} has arguments that are no JSON object"), ()
         call_id = data.call_id or block.call_id or f"call_{data.message}_{data.block}"

@@ -8,15 +8,46 @@ import msgspec
 
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations, nested
-from patinox.formats.openai_chat_frames import WORDS, write_usage
+from patinox.formats.losses import ONE_CALL, Loss, Losses, reason_is, word_differs
+from patinox.formats.openai_chat_frames import REASONS, WORDS, write_usage
 from patinox.formats.openai_chat_reader import OpenAIChatReader
 from patinox.formats.openai_chat_state import ChatState
 from patinox.formats.openai_chat_writer import OpenAIChatWriter
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
-__all__ = ["OPENAI_CHAT", "OpenAIChatReader", "OpenAIChatWriter", "assemble_completion"]
+__all__ = ["LOSSES", "OPENAI_CHAT", "OpenAIChatReader", "OpenAIChatWriter", "assemble_completion"]
 
 _KNOWN_WORDS = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+
+
+def _is_lost(data: Any, _assembly: Assembly) -> bool:
+    return not citations(data.value)
+
+
+LOSSES: Losses = {
+    **ONE_CALL,
+    "block.start:server_tool_call": Loss("a client would carry the call out"),
+    "block.start:tool_result": Loss("results go the other way"),
+    "block.start:reasoning_summary": Loss("a summary is told as reasoning"),
+    "block.start:reasoning_opaque": Loss("reasoning is text"),
+    "block.start:image": Loss("the dialect has no image output"),
+    "block.start:audio": Loss("the dialect's audio has an id and an expiry that nobody else tells"),
+    "block.start:file": Loss("the dialect has no file output"),
+    "block.start:source": Loss("sources are annotations of a text"),
+    "block.start:code": Loss("the dialect has no code apart from its text"),
+    "block.start:compaction": Loss("the dialect has no word for it"),
+    "block.start:custom": Loss("a custom tool's call becomes a function's, its text all the arguments"),
+    "block.delta:opaque.append": Loss("reasoning has no signature"),
+    "block.delta:opaque.set": Loss("reasoning has no signature"),
+    "block.delta:annotation.add": Loss("citations without an address", _is_lost),
+    "message.end:finish_reason": Loss(
+        "refusal is told as content_filter, pause and other as stop", reason_is("refusal", "pause", "other")
+    ),
+    "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
+    "message.end:stop_sequence": Loss("the dialect does not say which stop sequence it was"),
+    "run.start:provider": Loss("the dialect has one provider"),
+}
+"""What is lost, or told in other words, on the way into this dialect from another."""
 
 OPENAI_CHAT: Format[ChatState] = Format(
     name="openai-chat",
@@ -25,6 +56,8 @@ OPENAI_CHAT: Format[ChatState] = Format(
     framing="sse",
     reader=OpenAIChatReader,
     writer=OpenAIChatWriter(),
+    losses=LOSSES,
+    repeats=False,
 )
 
 
@@ -110,6 +143,7 @@ def _logprobs(blocks: list[AssembledBlock]) -> dict[str, Any] | None:
 def _reason(message: AssembledMessage | None) -> str:
     if message is None or message.finish_reason is None:
         return "stop"
-    if message.provider_reason in _KNOWN_WORDS:
-        return message.provider_reason
+    word = message.provider_reason
+    if word in _KNOWN_WORDS and REASONS[word] == message.finish_reason:  # else it is another dialect's word
+        return word
     return WORDS.get(message.finish_reason, "stop")

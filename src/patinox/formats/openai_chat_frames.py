@@ -82,12 +82,16 @@ def read_usage(raw: dict[str, Any], *, final: bool) -> Usage:
     """A `usage` object as an event; OpenAI API reference, "CompletionUsage"."""
     prompt = _object(raw.get("prompt_tokens_details"))
     completion = _object(raw.get("completion_tokens_details"))
+    output, total = _count(raw.get("completion_tokens")), _count(raw.get("total_tokens"))
+    thought = _count(completion.get("reasoning_tokens"))
+    if thought and output is not None and total == (_count(raw.get("prompt_tokens")) or 0) + output + thought:
+        output += thought  # xAI counts reasoning apart
     return Usage(
         mode="final" if final else "cumulative",
         input_tokens=_count(raw.get("prompt_tokens")),
-        output_tokens=_count(raw.get("completion_tokens")),
-        total_tokens=_count(raw.get("total_tokens")),
-        reasoning_tokens=_count(completion.get("reasoning_tokens")),
+        output_tokens=output,
+        total_tokens=total,
+        reasoning_tokens=thought,
         cached_tokens=_count(prompt.get("cached_tokens", raw.get("prompt_cache_hit_tokens"))),
         cache_write_tokens=_count(prompt.get("cache_write_tokens")),
         raw=raw,

@@ -88,8 +88,9 @@ def track(state: ChatState, data: Event) -> ChatState:
 
 def _track_block(state: ChatState, data: BlockStart) -> ChatState:
     choice = state.choices.get(data.choice, Alternative())
+    of = "tool_call" if data.of == "custom" and data.call_id else data.of  # its input is text, and all the arguments
     block = OpenBlock(
-        of="muted" if data.message in state.muted else data.of,
+        of="muted" if data.message in state.muted else of,
         choice=data.choice,
         message=data.message,
         tool=choice.tools,

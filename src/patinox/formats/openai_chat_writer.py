@@ -265,7 +265,7 @@ def _own_delta_body(block: OpenBlock | None, data: BlockDelta) -> dict[str, Any]
     of = "text" if block is None else block.of
     if data.op == "text.append" and of in _FIELDS:
         return {_FIELDS[of]: _HOLE_TEXT}
-    if data.op == "json.append" and of == "tool_call" and block is not None:
+    if data.op in ("json.append", "text.append") and of == "tool_call" and block is not None:
         return {"tool_calls": [{"index": block.tool, "function": {"arguments": _HOLE_TEXT}}]}
     if data.op == "annotation.add" and (found := citations(data.value)):
         return {"annotations": [nested(citation) for citation in found]}
@@ -279,11 +279,9 @@ def _own_tool_ready(state: ChatState, data: ToolReady) -> Written:
     block = state.blocks.get(place(data))
     if block is None or block.begun or block.of != "tool_call":
         return state, ()
-    text = (
-        data.invalid_raw
-        if data.invalid_raw is not None
-        else _encode({} if data.arguments is None else data.arguments).decode()
-    )
+    text = data.invalid_raw if data.invalid_raw is not None else data.arguments
+    if not isinstance(text, str):  # a custom tool's input is text
+        text = _encode({} if text is None else text).decode()
     return _own_delta(state, BlockDelta(message=data.message, choice=data.choice, block=data.block,
                                         op="json.append", text=text))  # fmt: skip
 

@@ -108,6 +108,7 @@ PATINOX = Format(
     reader=NativeReader,
     writer=NativeWriter(),
     stateless=True,
+    repeats=False,
     heartbeat=b": \n\n",
 )
 
@@ -119,6 +120,7 @@ NDJSON = Format(
     reader=NativeLinesReader,
     writer=NativeWriter(),
     stateless=True,
+    repeats=False,
     heartbeat=b" ",
 )
 

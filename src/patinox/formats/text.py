@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
-from patinox.core.events import BlockDelta, BlockStart, MessageEnd, MessageStart
+from patinox.core.events import BlockDelta, BlockKind, BlockStart, MessageEnd, MessageStart
 from patinox.errors import FramingError
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
+from patinox.formats.flat import USAGE_COUNTS
+from patinox.formats.losses import ONE_CALL, Loss, Losses
 from patinox.incremental.assembler import Assembly
 
 _BOM = "\ufeff"
@@ -105,6 +107,25 @@ class TextReader:
         return [Text(text)] if text else []
 
 
+_ONLY_TEXT = "nothing but the text of the answer is told"
+_NO_END = "a text has no end of its own: over HTTP the body is cut off, in a file nothing tells it"
+LOSSES: Losses = {
+    **{key: Loss(_ONLY_TEXT) for key in ONE_CALL if key not in ("message.start", "message.start:role")},
+    **{key: ONE_CALL[key] for key in ("message.start", "message.start:role")},
+    **{f"block.start:{kind}": Loss(_ONLY_TEXT) for kind in get_args(BlockKind) if kind != "text"},
+    **{
+        f"block.delta:{op}": Loss(_ONLY_TEXT)
+        for op in ("opaque.set", "opaque.append", "annotation.add", "logprobs.add")
+    },
+    **{f"message.end:{field}": Loss(_ONLY_TEXT) for field in ("finish_reason", "stop_sequence")},
+    **{f"run.start:{field}": Loss(_ONLY_TEXT) for field in ("model", "provider", "created_s")},
+    **{f"usage:{field}": Loss(_ONLY_TEXT) for field in USAGE_COUNTS},
+    "choice": Loss("of several alternatives it is the first"),
+    "error": Loss(_NO_END),
+    **{f"end:{outcome}": Loss(_NO_END) for outcome in Outcome if outcome is not Outcome.COMPLETE},
+}
+"""What is lost on the way into plain text."""
+
 TEXT: Format[Hidden] = Format(
     name="text",
     title="Plain text",
@@ -112,5 +133,7 @@ TEXT: Format[Hidden] = Format(
     framing="raw",
     reader=TextReader,
     writer=TextWriter(),
+    losses=LOSSES,
+    repeats=False,
     heartbeat=b"",
 )

@@ -11,13 +11,13 @@ answer a log of the same events and the same `StreamHead`. Memory is bounded: by
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data
-from patinox.core.events import Native, RunEnd
+from patinox.core.events import Native, RunEnd, RunStart
 from patinox.errors import InputError, TooLarge, UnknownFormat
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
 from patinox.formats.framing import encode_event
@@ -29,9 +29,11 @@ from patinox.incremental.assembler import Assembly
 DEFAULT_MAX_BYTES = 64 * 2**20
 
 _MAX_PROBLEMS = 100
+_MAX_WAITING = 32
+_LAST_S = 253_402_300_800  # the year 10000
 
 
-class Lost(NamedTuple):
+class Lost(msgspec.Struct, frozen=True):
     """What was lost in a stream: the key (see `patinox.formats.losses`), how often, and why."""
 
     what: str
@@ -60,8 +62,8 @@ class LossReport(msgspec.Struct, frozen=True):
 class StreamTransformer:
     """Transforms one stream. `source` and `target` are `Format`s, or names of `formats` (default: the built-in ones).
 
-    `head` is what the target may say of the stream (its ids are made of `head.id`); without one, the id is `stream`
-    and the time the source's own. Feed bytes and `close`, or use one of the iterators; once.
+    `head` is what the target may say of the stream: its ids are made of `head.id`, its time is `head.created_s`.
+    Without one, the id is `stream` and the time the source's own (1970 where it tells none). Feed bytes and `close`, or use one of the iterators; once.
 
     Raises `UnknownFormat` for a name that is not in `formats`.
     """
@@ -83,9 +85,10 @@ class StreamTransformer:
         self._encode = _framing(self.target)
         self._head = head
         self._state: Any = None
+        self._waiting: list[Any] = []
         self._assembly = Assembly(max_bytes=max_bytes)
         self._losses = self.target.losses_from(self.source)
-        self._counter = LossCounter(self.target.name, self._losses) if self._losses else None
+        self._counter = LossCounter(self.target.name, self._losses, self._assembly) if self._losses else None
         self._sequence = 0
         self._frames = 0
         self._problems: list[str] = []
@@ -218,25 +221,41 @@ class StreamTransformer:
             return b""
         if not self._is_recognised:
             self._is_recognised = any(type(item) is not Native for item in items)
+        if self._state is None:
+            items = self._begun(items)
         made = b"".join([self._record(item) for item in items])
         self._note_problems()
         return made
 
+    def _begun(self, items: Sequence[Any], *, is_over: bool = False) -> Sequence[Any]:
+        """The first records, once it is clear what the target may say of the stream: `run.start` tells the time."""
+        items = self._waiting + list(items)
+        first = next((item for item in items if type(item) is not Native), None)
+        if self._head is None:
+            if first is None and len(items) < _MAX_WAITING and not is_over:
+                self._waiting = items
+                return ()
+            created_s = first.created_s or 0.0 if isinstance(first, RunStart) else 0.0
+            self._head = StreamHead(id="stream", epoch="0", created_s=created_s if 0 < created_s < _LAST_S else 0.0)
+        self._waiting = []
+        self._state = self._writer.initial(self._head)
+        return items
+
     def _end(self, ending: End | Error) -> bytes:
         if isinstance(ending, Error) or ending.outcome is Outcome.COMPLETE:
             self._is_recognised = True
-        made = self._record(ending, is_final=True)
+        waiting = self._begun((), is_over=True) if self._state is None else ()
+        made = b"".join([self._record(item) for item in waiting]) + self._record(ending, is_final=True)
+        if self._counter is not None:
+            self._counter.finish()
         self._note_problems()
         self._ending = ending
         return made
 
     def _record(self, data: Any, *, is_final: bool = False) -> bytes:
-        if self._head is None:
-            self._head = StreamHead(id="stream", epoch="0", created_s=getattr(data, "created_s", None) or 0.0)
-        if self._sequence == 0:
-            self._state = self._writer.initial(self._head)
-        self._sequence += 1
         head = self._head
+        assert head is not None
+        self._sequence += 1
         chunk = StreamChunk(self._sequence, data, head.created_s, is_final, head.epoch, encode_data(data))
         self._assembly.apply(chunk)
         if self._assembly.overflowed and self.target.repeats and not is_final:

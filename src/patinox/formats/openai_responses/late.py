@@ -71,7 +71,7 @@ def _tool_call(slot: Slot, result: Slot | None) -> Item:
     output = None if result is None else hole("result", result.message, result.block)
     arguments = hole("arguments", slot.message, slot.block)
     known = {"server_label": "provider", "name": slot.name or "", "arguments": arguments, "output": output}
-    return _made("mcp_call", **known, error=None, approval_request_id=None)
+    return _made("mcp_call", id=slot.call_id, **known, error=None, approval_request_id=None)
 
 
 def _made(type_: str, **fields: Any) -> Item:
