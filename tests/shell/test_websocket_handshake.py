@@ -148,6 +148,8 @@ async def test_an_endpoint_hands_its_websocket_over_under_a_name_of_its_own(mana
 
     async with AsgiSocket(app, "/live/ada") as socket:
         await socket.ask("ping")
+        async with AsgiSocket(app, "/live/ada") as twin:
+            assert twin.status == 400
         stream = await hub.stream_response("ada", iter(["Hel", "lo"]))
         await socket.told(lambda said: said["op"] == "end")
         assert [data["text"] for data in socket.data(stream.id)] == ["Hel", "lo"]

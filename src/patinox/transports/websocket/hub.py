@@ -10,7 +10,7 @@ accepting, which servers make a 403. As an ASGI application it can be routed to 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -64,7 +64,7 @@ class WebSocketHandler:
         self.manager = manager
         self.connections: dict[str, WebSocketConnection] = {}
         self._door = Door((*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts))
-        self._stop_watching: Callable[[], object] | None = None
+        manager.on_drain(self._drain)
 
     def __repr__(self) -> str:
         return f"<WebSocketHandler {len(self.connections)} connections>"
@@ -102,6 +102,8 @@ class WebSocketHandler:
             return
         address = address_of(scope)
         try:
+            if connection_id in self.connections:
+                raise InputError(f"there is a connection {connection_id!r} already")
             subprotocol = self._admit(scope, address)
         except PatinoxError as error:
             await _refuse(error, scope, receive, send)
@@ -131,16 +133,12 @@ class WebSocketHandler:
         self, scope: Scope, receive: Receive, send: Send, address: str, connection_id: str,
         metadata: MutableMapping[str, Any] | None,
     ) -> None:  # fmt: skip
-        if connection_id in self.connections:
-            raise ValueError(f"there is a connection {connection_id!r} already")
         direct = scope.get("extensions", {}).get(CONNECTION)
         outlet: Outlet = AsgiOutlet(send) if direct is None else DirectOutlet(direct)
         connection = WebSocketConnection(
             connection_id, self.manager, outlet, receive, send, address=address, metadata=metadata
         )
         self.connections[connection_id] = connection
-        if self._stop_watching is None:
-            self._stop_watching = self.manager.on_drain(self._drain)
         try:
             await connection.run()
         finally:
