@@ -3,9 +3,11 @@
     str → Text        bytes → Binary, or frames of `format` where one is named
     dict, list, …     → Json
     chunk data, events, StreamChunk            → as they are
-    the official SDKs' stream objects (openai) → neutral events, told by the dialect's reader
+    the official SDKs' stream objects (openai, anthropic, google-genai, ollama), pydantic-ai's and LangChain's events
+                                               → neutral events, told by a reader of their kind
 
-An awaitable is awaited first, so that `client.chat.completions.create(…, stream=True)` can be handed over as it is.
+An awaitable is awaited first, so that `client.chat.completions.create(…, stream=True)` can be handed over as it is; an
+asynchronous context manager is entered, so that `agent.run_stream_events(…)` can.
 A plain iterator may block: each of its items is fetched in a worker thread.
 """
 
@@ -22,6 +24,7 @@ from patinox.core.codec import KINDS
 from patinox.core.events import Native, RunEnd
 from patinox.errors import FramingError, InputError, UpstreamMalformed
 from patinox.formats.base import Format, Reader
+from patinox.manager.sdk_objects import frame_of, is_object, reader_of
 
 _EXHAUSTED = object()
 _KNOWN = frozenset(KINDS)
@@ -41,6 +44,7 @@ class Source:
         self._formats = formats
         self._reader: Reader | None = formats[format_].reader() if format_ is not None else None
         self._items: Any = None
+        self._entered: Any = None
         self._strict = strict
         self._is_over = False
         self.ending: End | Error = End(Outcome.COMPLETE)
@@ -52,6 +56,8 @@ class Source:
         """The chunk data, a list for each item of the source. To be iterated once, and closed."""
         if inspect.isawaitable(self._source):
             self._source = await self._source
+        if hasattr(self._source, "__aenter__") and not hasattr(self._source, "__aiter__"):
+            self._entered, self._source = self._source, await self._source.__aenter__()
         self._items = _iterate(self._source)
         async for item in self._items:
             batch = self._read(item)
@@ -79,6 +85,9 @@ class Source:
             await _drain(self._items)
         for owner in (self._items, self._source):
             await _close(owner)
+        entered, self._entered = self._entered, None
+        if entered is not None:
+            await entered.__aexit__(None, None, None)
 
     def _well_formed(self, batch: list[Any]) -> int:
         """How many of a batch may be written: those before one that cannot be read, where that is an error."""
@@ -100,14 +109,19 @@ class Source:
             return [item.data]
         if getattr(item, "kind", None) in _KNOWN or isinstance(item, End):
             return [item]
-        name = _dialect_of(item)
-        if name is not None:
-            if self._reader is None:
-                self._reader = self._formats[name].reader()
-            return self._reader.feed_frame(item.model_dump(mode="json", exclude_unset=True))
+        if is_object(item):
+            return self._object(item)
         if item is None or isinstance(item, dict | list | tuple | int | float):
             return [Json(item)]
         raise InputError(f"a source yields str, bytes, JSON values, chunks or events, not {type(item).__name__}")
+
+    def _object(self, item: Any) -> list[Any]:
+        if self._reader is None:
+            self._reader = reader_of(item, self._formats)
+        if self._reader is None:
+            raise InputError(f"a source yields objects of SDKs that are known, not {type(item).__name__}")
+        frame = frame_of(item)
+        return [] if frame is None else self._reader.feed_frame(frame)
 
     def _feed(self, data: bytes) -> list[Any]:
         assert self._reader is not None
@@ -117,13 +131,6 @@ class Source:
             if not self._strict:
                 raise
             raise UpstreamMalformed(f"the upstream's stream cannot be read: {error.message}") from error
-
-
-def _dialect_of(item: Any) -> str | None:
-    """The dialect of an SDK's object, told by the wire type that it carries, not by the SDK's classes."""
-    if not hasattr(item, "model_dump"):
-        return None
-    return "openai-chat" if getattr(item, "object", None) == "chat.completion.chunk" else None
 
 
 def _iterate(source: Any) -> AsyncIterator[Any]:
