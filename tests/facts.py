@@ -28,7 +28,7 @@ from patinox.core.events import (
     Verdict,
 )
 from patinox.formats.citations import citations
-from patinox.formats.media import file_url
+from patinox.formats.media import address, file_url
 from patinox.incremental.assembler import AssembledBlock, Assembly
 
 TEXTS = ("text", "reasoning", "reasoning_summary", "refusal", "code", "compaction")
@@ -47,15 +47,24 @@ class Fact(NamedTuple):
     within: tuple[str, ...] = ()
 
 
+Ops = set[tuple[int, int | None, str]]
+
+
 def facts(data: Iterable[Any]) -> list[Fact]:
-    """All that these records say, the one that ends the log included."""
+    """All that these records say, the one that ends the log included.
+
+    A stream that failed ends with its error: what is told with a good end (the reason, the usage, that a call can be
+    carried out) is not expected of it.
+    """
     items = list(data)
     assembly = Assembly()
     for sequence, item in enumerate(items, 1):
         assembly.apply(StreamChunk(sequence, item, 0.0))
-    said = [*_events(items, assembly), *_blocks(assembly), *_usage(assembly)]
+    ops: Ops = {(item.message, item.block, item.op) for item in items if isinstance(item, BlockDelta)}
+    ops |= {(item.message, item.block, "retract") for item in items if isinstance(item, Retract)}
+    said = [*_events(items, assembly), *_blocks(assembly, ops), *_usage(assembly)]
     if any(item.kind in ("end", "error") and _has_failed(item) for item in items):
-        return [fact for fact in said if not fact.key.startswith(("usage:", "message.end:"))]
+        return [fact for fact in said if not fact.key.startswith(("usage:", "message.end:", "tool.ready"))]
     return said
 
 
@@ -71,7 +80,7 @@ def _usage(assembly: Assembly) -> Iterator[Fact]:
         yield Fact("usage:raw", _plain(assembly.usage["raw"]), _ENDS)  # type: ignore[index]
 
 
-def _blocks(assembly: Assembly) -> Iterator[Fact]:
+def _blocks(assembly: Assembly, ops: Ops) -> Iterator[Fact]:
     bare = 0
     while text := assembly.bare_text(bare):
         yield Fact("block.start:text", text)
@@ -83,21 +92,26 @@ def _blocks(assembly: Assembly) -> Iterator[Fact]:
         elif message is not None and message.role != "assistant":
             yield Fact("message.start:role", (message.role, block.kind, block.text))
         else:
-            yield from _block(block)
+            yield from _block(
+                block, {op for message, index, op in ops if (message, index) == (block.message, block.index)}
+            )
 
 
-def _block(block: AssembledBlock) -> Iterator[Fact]:
+_TAKEN_BACK = {"retract": "retract", "replace": "block.delta:replace"}
+
+
+def _block(block: AssembledBlock, ops: set[str]) -> Iterator[Fact]:
     key = f"block.start:{block.kind}"
     if block.kind in TEXTS:
         if block.text:
-            yield Fact(key, block.text)
+            yield Fact(key, block.text, tuple(_TAKEN_BACK[op] for op in ops if op in _TAKEN_BACK))
     elif block.kind in CALLS:
         yield Fact(key, block.name)
         yield from _call(block, key)
     elif block.kind in ("image", "audio", "file"):
         yield Fact(key, _medium(block))
     else:
-        yield Fact(key, _plain(block.value))
+        yield Fact(key, address(block.value)[0] or _plain(block.value))
     within = (key,)
     for value in block.annotations:
         pages = [page["url"] for page in citations(value)] or [_plain(value)]
@@ -105,7 +119,8 @@ def _block(block: AssembledBlock) -> Iterator[Fact]:
     if block.logprobs:
         yield Fact("block.delta:logprobs.add", _plain(block.logprobs), within)
     if block.value is not None and block.kind in (*TEXTS, *CALLS):
-        yield Fact("block.delta:opaque.set", _plain(block.value), within)
+        op = "opaque.append" if "opaque.append" in ops else "opaque.set"
+        yield Fact(f"block.delta:{op}", _plain(block.value), within)
 
 
 def _call(block: AssembledBlock, key: str) -> Iterator[Fact]:
@@ -145,7 +160,7 @@ def _events(items: list[Any], assembly: Assembly) -> Iterator[Fact]:
         earlier = (isinstance(item, MessageEnd) and at < last) or (isinstance(item, RunStart) and runs > 1)
         block = assembly.blocks.get((item.message, item.block)) if isinstance(item, Event) else None
         within = ("message.start",) if earlier else (f"block.start:{block.kind}",) if block is not None else ()
-        if isinstance(item, MessageEnd):
+        if isinstance(item, MessageEnd | ToolReady):
             within = (*within, *_ENDS)
         is_server = block is not None and block.kind == "server_tool_call"
         yield from (Fact(fact.key, fact.value, (*within, *fact.within)) for fact in _event(item, is_server))
@@ -160,9 +175,9 @@ def _event(item: Any, is_server: bool) -> Iterator[Fact]:
         case RunStart():
             for field in ("model", "provider"):
                 if getattr(item, field) is not None:
-                    yield Fact(f"run.start:{field}", getattr(item, field))
+                    yield Fact(f"run.start:{field}", getattr(item, field), _ENDS)
             if item.created_s is not None:
-                yield Fact("run.start:created_s", int(item.created_s))
+                yield Fact("run.start:created_s", int(item.created_s), _ENDS)
         case MessageEnd() if not item.choice:
             for field in ("finish_reason", "provider_reason", "stop_sequence", "details"):
                 if getattr(item, field) is not None:

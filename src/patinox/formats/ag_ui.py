@@ -13,7 +13,10 @@ from patinox.formats.losses import ONE_CALL, Loss, Losses, has_cut_calls, is_fol
 
 __all__ = ["AG_UI", "LOSSES", "AGUIReader", "AGUIWriter"]
 
+
 LOSSES: Losses = {
+    "json": Loss("told as a custom event"),
+    "binary": Loss("told as a custom event, in base64"),
     "block.delta:opaque.append": Loss("an encrypted value is set, not grown: of several pieces the last stands"),
     "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text the whole input"),
     "block.start:tool_result": Loss("told as the result of its call"),
@@ -26,6 +29,9 @@ LOSSES: Losses = {
         when=word_differs({reason: reason for reason in get_args(FinishReason)})
     ),
     "message.end:stop_sequence": Loss("the protocol does not say which stop sequence it was"),
+    "message.start": Loss(
+        "where a message ends shows only by the texts and calls of the next", lambda data, _: data.message > 0
+    ),
     "message.start:role": Loss(
         "what a message with the role of a tool says is left out; its result is written",
         lambda data, _: data.role == "tool",

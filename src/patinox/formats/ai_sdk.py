@@ -9,7 +9,7 @@ from patinox.formats.ai_sdk_reader import AISDKReader
 from patinox.formats.ai_sdk_writer import AISDKWriter
 from patinox.formats.base import Format
 from patinox.formats.citations import citations
-from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
+from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
 from patinox.incremental.assembler import Assembly
 
 __all__ = ["AI_SDK", "LOSSES", "AISDKReader", "AISDKWriter"]
@@ -23,14 +23,24 @@ def _is_unsigned(data: Any, assembly: Assembly) -> bool:
     return block_is_not(*SPOKEN)(data, assembly) or comes_late(data, assembly)
 
 
+_TELLS = TELLS | {
+    "block.delta:annotation.add", "block.delta:opaque.append", "block.delta:opaque.set", "block.start:audio",
+    "block.start:file", "block.start:image", "block.start:reasoning_opaque", "block.start:reasoning_summary",
+    "block.start:refusal", "block.start:server_tool_call", "block.start:source", "end:cancelled", "metadata",
+    "provider_id", "retract", "state.patch", "state.snapshot", "step.end", "step.start", "tool.approval",
+    "tool.approval:approved", "tool.error", "tool.result", "usage:cached_tokens", "usage:cache_write_tokens",
+    "usage:reasoning_tokens", "usage:total_tokens", "verdict",
+}  # fmt: skip
+
 LOSSES: Losses = {
+    "json": Loss("told as a data part"),
+    "binary": Loss("told as a file of unknown type"),
     "block.delta:json.patch": Loss("a call's input only grows"),
     "block.delta:logprobs.add": Loss("the protocol has no probabilities"),
     "block.delta:opaque.set": Loss("what is opaque in a call, or comes after its part, is told as data", _is_unsigned),
     "block.delta:annotation.add": Loss("citations without an address are told as data", _is_lost),
     "block.delta:replace": Loss("text that was sent cannot be replaced"),
     "block.start:custom": Loss("a custom tool's call becomes an ordinary one, its text the whole input"),
-    "block.start:audio": Loss("a sound is a file of its media type"),
     "block.start:code": Loss("told as data"),
     "block.start:compaction": Loss("told as data"),
     "block.start:tool_result": Loss("told as the output of its call"),
@@ -65,6 +75,7 @@ AI_SDK: Format[AISDKState] = Format(
     framing="sse",
     reader=AISDKReader,
     writer=AISDKWriter(),
+    tells=_TELLS,
     losses=LOSSES,
     headers=(("x-vercel-ai-ui-message-stream", "v1"),),
 )

@@ -12,7 +12,7 @@ from patinox.formats.anthropic_state import MessageState
 from patinox.formats.anthropic_writer import AnthropicWriter
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations
-from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
+from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
 __all__ = ["ANTHROPIC", "LOSSES", "AnthropicReader", "AnthropicWriter", "assemble_message"]
@@ -28,6 +28,13 @@ _THINKING = block_is_not("reasoning", "reasoning_summary", "reasoning_opaque")
 def _is_unsigned(data: Any, assembly: Assembly) -> bool:
     return _THINKING(data, assembly) or comes_late(data, assembly)
 
+
+_TELLS = TELLS | {
+    "block.delta:annotation.add", "block.delta:opaque.set", "block.start:compaction", "block.start:custom",
+    "block.start:reasoning_opaque", "block.start:server_tool_call", "block.start:tool_result", "message.end:details",
+    "message.end:stop_sequence", "provider_id", "tool.error", "tool.error:details", "tool.result",
+    "usage:cached_tokens", "usage:cache_write_tokens", "usage:reasoning_tokens",
+}  # fmt: skip
 
 LOSSES: Losses = {
     **ONE_CALL,
@@ -62,6 +69,7 @@ ANTHROPIC: Format[MessageState] = Format(
     framing="sse",
     reader=AnthropicReader,
     writer=AnthropicWriter(),
+    tells=_TELLS,
     losses=LOSSES,
     heartbeat=b'event: ping\ndata: {"type":"ping"}\n\n',
 )

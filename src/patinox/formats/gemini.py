@@ -11,7 +11,17 @@ from patinox.formats.gemini_frames import WORDS
 from patinox.formats.gemini_reader import GeminiReader
 from patinox.formats.gemini_state import GeminiState
 from patinox.formats.gemini_writer import GeminiWriter
-from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is, is_cut_off, reason_is_not_told, word_differs
+from patinox.formats.losses import (
+    ONE_CALL,
+    TELLS,
+    Loss,
+    Losses,
+    block_is,
+    has_broken_calls,
+    has_no_object,
+    reason_is_not_told,
+    word_differs,
+)
 from patinox.incremental.assembler import Assembly
 
 __all__ = ["GEMINI", "LOSSES", "GeminiReader", "GeminiWriter"]
@@ -26,10 +36,17 @@ def _is_unsigned(data: Any, assembly: Assembly) -> bool:
     return not signed(data, assembly) or not (isinstance(data.value, dict) or is_base64(data.value))
 
 
+_TELLS = TELLS | {
+    "block.delta:annotation.add", "block.delta:logprobs.add", "block.delta:opaque.set", "block.start:audio",
+    "block.start:code", "block.start:custom", "block.start:file", "block.start:image", "block.start:server_tool_call",
+    "block.start:tool_result", "choice", "message.end:details", "provider_id", "run.start:created_s", "tool.error",
+    "tool.error:details", "tool.result", "usage:cached_tokens", "usage:reasoning_tokens", "usage:total_tokens",
+}  # fmt: skip
+
 LOSSES: Losses = {
     **ONE_CALL,
     "binary": Loss("bytes have a media type in this dialect"),
-    "block.start:tool_call": Loss("a call that was cut off is not told", is_cut_off, is_late=True),
+    "block.start:tool_call": Loss("a call is told whole, with an object of arguments", has_no_object, is_late=True),
     "block.start:server_tool_call": Loss("the provider's own tools are a closed list"),
     "block.start:tool_result": Loss("the provider's own tools are a closed list"),
     "block.start:source": Loss("sources are grounding metadata of a text"),
@@ -46,6 +63,7 @@ LOSSES: Losses = {
     "block.delta:opaque.set": Loss("signatures that are not base64, and what is opaque in other blocks", _is_unsigned),
     "block.delta:annotation.add": Loss("citations without an address; of others the address and title", _is_lost),
     "block.delta:logprobs.add": Loss("the dialect's log probabilities have another structure"),
+    "end:complete": Loss("arguments that are no object end it as MALFORMED_FUNCTION_CALL", has_broken_calls),
     "run.start:provider": Loss("the dialect has one provider"),
     "run.start:created_s": Loss("only Vertex AI says when a response was made"),
     "usage:cache_write_tokens": Loss("the dialect does not count what was written to a cache"),
@@ -65,6 +83,7 @@ GEMINI: Format[GeminiState] = Format(
     framing="sse",
     reader=GeminiReader,
     writer=GeminiWriter(),
+    tells=_TELLS,
     losses=LOSSES,
     heartbeat=b"\n",
 )

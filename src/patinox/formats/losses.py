@@ -26,6 +26,16 @@ _SHARED = ("choice", "provider_id", "ext")
 _OWN = set(Event.__struct_fields__)
 
 
+TELLS = frozenset(
+    {
+        "block.delta:json.append", "block.start:reasoning", "block.start:tool_call", "end:complete", "end:incomplete",
+        "end:interrupted", "error", "ext", "message.end:finish_reason", "message.end:provider_reason", "message.start",
+        "message.start:role", "native", "run.start:model", "tool.ready:invalid_raw", "usage:input_tokens",
+        "usage:output_tokens", "usage:raw",
+    }
+)  # fmt: skip
+"""What the reader of every dialect of a model's API can give; each adds its own."""
+
 When = Callable[[Any, Assembly], bool]
 """Whether one record is lost, given it and the answer so far."""
 
@@ -84,10 +94,16 @@ def block_is_not(*kinds: str) -> When:
     return lambda data, assembly: _kind(data, assembly) not in kinds
 
 
-def is_cut_off(data: BlockStart, assembly: Assembly) -> bool:
-    """Whether the call never was made ready. To be asked when the stream is over."""
+def has_no_object(data: BlockStart, assembly: Assembly) -> bool:
+    """Whether the call never was made ready, or its arguments are no JSON object. To be asked when it is over."""
     block = assembly.block(data.message, data.block)
-    return block is not None and not block.ready
+    return block is not None and not (block.ready and isinstance(block.arguments, dict | str))
+
+
+def has_broken_calls(_data: Any, assembly: Assembly) -> bool:
+    """Whether a call of the stream was made ready whose arguments are no JSON object."""
+    calls = [block for block in assembly.blocks.values() if block.kind == "tool_call" and block.ready]
+    return any(not isinstance(block.arguments, dict | str) for block in calls)
 
 
 def has_cut_calls(_data: Any, assembly: Assembly) -> bool:
@@ -163,7 +179,7 @@ class LossCounter:
     def __init__(self, target: str, losses: Losses, assembly: Assembly) -> None:
         self.counts: dict[str, int] = {}
         self._target = target
-        self._losses = losses
+        self._losses = {"ext": FOREIGN_EXT, **losses}
         self._assembly = assembly
         self._is_text_whole = not losses.keys() & {"block.delta", f"block.delta:{TEXT_APPEND}"}
         self._late: list[tuple[str, When, Any]] = []

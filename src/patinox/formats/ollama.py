@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from patinox.formats.base import Format
-from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, is_cut_off, reason_is_not_told, word_differs
+from patinox.formats.losses import (
+    ONE_CALL,
+    TELLS,
+    Loss,
+    Losses,
+    block_is_not,
+    has_broken_calls,
+    has_no_object,
+    reason_is_not_told,
+    word_differs,
+)
 from patinox.formats.media import file_url
 from patinox.formats.ollama_reader import OllamaReader
 from patinox.formats.ollama_writer import OllamaState, OllamaWriter
@@ -19,10 +29,9 @@ def _has_no_bytes(data: Any, assembly: Assembly) -> bool:
     return block is None or not (file_url(block)[0] or "").startswith("data:")
 
 
-def _has_broken_call(_data: Any, assembly: Assembly) -> bool:
-    calls = [block for block in assembly.blocks.values() if block.kind == "tool_call" and block.ready]
-    return any(not isinstance(block.arguments, dict | str) for block in calls)
-
+_TELLS = TELLS | {
+    "block.delta:logprobs.add", "block.start:image",
+}  # fmt: skip
 
 LOSSES: Losses = {
     **ONE_CALL,
@@ -42,10 +51,10 @@ LOSSES: Losses = {
     "block.start:refusal": Loss("becomes the text that it is"),
     "block.start:server_tool_call": Loss("a client would carry the call out"),
     "block.start:source": Loss("a message has no sources"),
-    "block.start:tool_call": Loss("a call that was cut off is not told", is_cut_off, is_late=True),
+    "block.start:tool_call": Loss("a call is told whole, with an object of arguments", has_no_object, is_late=True),
     "block.start:tool_result": Loss("results go the other way"),
     "choice": Loss("there is one answer: only the first alternative is written"),
-    "end:complete": Loss("arguments that are no object make the stream end with an error", _has_broken_call),
+    "end:complete": Loss("arguments that are no object make the stream end with an error", has_broken_calls),
     "message.end:finish_reason": Loss(
         "`stop` and `length` are the only reasons; tool_calls are told by the calls",
         reason_is_not_told("content_filter", "refusal", "pause", "error", "other"),
@@ -71,6 +80,7 @@ OLLAMA: Format[OllamaState] = Format(
     framing="lines",
     reader=OllamaReader,
     writer=OllamaWriter(),
+    tells=_TELLS,
     losses=LOSSES,
     heartbeat=b" ",
 )

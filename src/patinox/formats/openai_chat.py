@@ -8,7 +8,7 @@ import msgspec
 
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations, nested
-from patinox.formats.losses import ONE_CALL, Loss, Losses, reason_is, word_differs
+from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, reason_is, word_differs
 from patinox.formats.openai_chat_frames import REASONS, WORDS, write_usage
 from patinox.formats.openai_chat_reader import OpenAIChatReader
 from patinox.formats.openai_chat_state import ChatState
@@ -23,6 +23,13 @@ _KNOWN_WORDS = frozenset({"stop", "length", "tool_calls", "content_filter", "fun
 def _is_lost(data: Any, _assembly: Assembly) -> bool:
     return not citations(data.value)
 
+
+_TELLS = TELLS | {
+    "block.delta:annotation.add", "block.delta:logprobs.add", "block.delta:opaque.set", "block.start:audio",
+    "block.start:image", "block.start:reasoning_opaque", "block.start:refusal", "choice", "provider_id",
+    "run.start:created_s", "run.start:provider", "usage:cached_tokens", "usage:cache_write_tokens",
+    "usage:reasoning_tokens", "usage:total_tokens",
+}  # fmt: skip
 
 LOSSES: Losses = {
     **ONE_CALL,
@@ -56,6 +63,7 @@ OPENAI_CHAT: Format[ChatState] = Format(
     framing="sse",
     reader=OpenAIChatReader,
     writer=OpenAIChatWriter(),
+    tells=_TELLS,
     losses=LOSSES,
     repeats=False,
 )

@@ -133,6 +133,7 @@ TEXT: Format[Hidden] = Format(
     framing="raw",
     reader=TextReader,
     writer=TextWriter(),
+    tells=frozenset({"text"}),
     losses=LOSSES,
     repeats=False,
     heartbeat=b"",

@@ -63,7 +63,8 @@ class StreamTransformer:
     """Transforms one stream. `source` and `target` are `Format`s, or names of `formats` (default: the built-in ones).
 
     `head` is what the target may say of the stream: its ids are made of `head.id`, its time is `head.created_s`.
-    Without one, the id is `stream` and the time the source's own (1970 where it tells none). Feed bytes and `close`, or use one of the iterators; once.
+    Without one, the id is `stream` and the time the source's own (1970 where it tells none). Feed bytes and `close`,
+    or use one of the iterators; once.
 
     Raises `UnknownFormat` for a name that is not in `formats`.
     """
@@ -88,7 +89,9 @@ class StreamTransformer:
         self._waiting: list[Any] = []
         self._assembly = Assembly(max_bytes=max_bytes)
         self._losses = self.target.losses_from(self.source)
-        self._counter = LossCounter(self.target.name, self._losses, self._assembly) if self._losses else None
+        self._counter: LossCounter | None = None
+        if self.target.losses and self.target.name != self.source.name:
+            self._counter = LossCounter(self.target.name, self.target.losses, self._assembly)
         self._sequence = 0
         self._frames = 0
         self._problems: list[str] = []

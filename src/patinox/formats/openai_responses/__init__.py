@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from patinox.formats.base import Format
-from patinox.formats.losses import ONE_CALL, Loss, Losses, block_is_not, reason_is_not_told
+from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, reason_is_not_told
 from patinox.formats.media import file_url
 from patinox.formats.openai_responses.positions import Position, next_number, position_of
 from patinox.formats.openai_responses.reader import OpenAIResponsesReader
@@ -42,6 +42,14 @@ def _has_no_address(data: Any, _assembly: Assembly) -> bool:
     return not write_annotations(data.value)
 
 
+_TELLS = TELLS | {
+    "block.delta:annotation.add", "block.delta:logprobs.add", "block.delta:opaque.set", "block.start:code",
+    "block.start:compaction", "block.start:custom", "block.start:image", "block.start:reasoning_opaque",
+    "block.start:reasoning_summary", "block.start:refusal", "block.start:server_tool_call", "block.start:tool_result",
+    "provider_id", "run.start:created_s", "tool.approval", "tool.result", "usage:cached_tokens",
+    "usage:cache_write_tokens", "usage:reasoning_tokens", "usage:total_tokens",
+}  # fmt: skip
+
 LOSSES: Losses = {
     **ONE_CALL,
     "block.start:audio": Loss("audio is no output of this dialect"),
@@ -75,5 +83,6 @@ OPENAI_RESPONSES: Format[ResponsesState] = Format(
     framing="sse",
     reader=OpenAIResponsesReader,
     writer=OpenAIResponsesWriter(),
+    tells=_TELLS,
     losses=LOSSES,
 )
