@@ -59,14 +59,18 @@ class CallOptions(msgspec.Struct, frozen=True):
     on_abandon: str | None = None
     detached: bool = False
     address: str = ""
+    pipeline: str | None = None
 
     @classmethod
     def of(cls, request: Request) -> CallOptions:
-        """From the `Patinox-Stream-Id` and `Patinox-On-Abandon` headers, and `?detached=true`."""
+        """From the `Patinox-Stream-Id`, `-On-Abandon` and `-Pipeline` headers, and `?detached=true`."""
         detached = request.query_params.get("detached", "").lower() in ("1", "true")
         headers = request.headers
         address = address_of(request.scope)
-        return cls(headers.get("patinox-stream-id"), headers.get("patinox-on-abandon"), detached, address)
+        return cls(
+            headers.get("patinox-stream-id"), headers.get("patinox-on-abandon"), detached, address,
+            headers.get("patinox-pipeline"),
+        )  # fmt: skip
 
 
 class Exchange:
@@ -89,6 +93,7 @@ class Exchange:
         known = self.manager.find_id(options.stream_id) if options.stream_id is not None else None
         if known is not None and not _is_refusal(known):
             return known
+        pipeline = self.manager.pipelines.asked_for(options.pipeline, upstream.pipeline)
         upstream.check()
         written = write()
         self.manager.admission.check(None, options.address)
@@ -97,8 +102,9 @@ class Exchange:
         metadata = {**({"model": model} if model else {}), "upstream": upstream.name}
         try:
             stream = await self.manager.create(
-                id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address
-            )
+                id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address,
+                pipeline=pipeline,
+            )  # fmt: skip
         except StreamExists:  # somebody else's retry was a moment faster
             return self.manager.get(options.stream_id or "")
         answer = self._client.ask(upstream, written.path, written.body, written.headers)

@@ -65,7 +65,7 @@ class ResponsesApi:
         number = query.get("starting_after")
         if number is None:
             return self._calls.reader(request, RESPONSES, stream)
-        after = await _position(stream, _whole(number))
+        after = await after_number(stream, number)
         return self._calls.reader(request, RESPONSES, stream, after, fresh=False)
 
     async def cancel(self, request: Request) -> Asgi:
@@ -98,8 +98,9 @@ class ResponsesApi:
         return {**body, "previous_response_id": known.assembly.provider_id}
 
 
-async def _position(stream: ActiveStream, number: int) -> EventId:
-    """The event id of the frame with this number. Raises `InputError` where no frame has it."""
+async def after_number(stream: ActiveStream, text: str) -> EventId:
+    """The event id of the frame that `starting_after` names. Raises `InputError` where no frame has that number."""
+    number = _whole(text)
     view = stream.feed.view(OPENAI_RESPONSES, SseWire(OPENAI_RESPONSES, ids=False, controls=False))
     mark, state = view.checkpoint(lambda state: next_number(state) <= number)
     while chunks := await stream.feed.read(mark, _PAGE):

@@ -43,6 +43,8 @@ class Upstream(Protocol):
     name: str
     dialect: str
     models: tuple[str, ...]
+    pipeline: str | None
+    """The name of the pipeline that its answers go through; None leaves the choice."""
 
     def check(self) -> None:
         """Raises `UpstreamError` when asking is pointless now (the embedded model is still loading)."""
@@ -64,6 +66,7 @@ class ConfiguredUpstream:
         self.name = config.name
         self.dialect: str = config.dialect.value
         self.models = config.models
+        self.pipeline = config.pipeline or None
         self._url = config.url.rstrip("/")
         self._key = key
 
@@ -94,6 +97,7 @@ class LocalUpstream:
 
     def __init__(self, model: LocalModel) -> None:
         self.model = model
+        self.pipeline: str | None = None
         self.models: tuple[str, ...] = (model.model_id,)
 
     def __repr__(self) -> str:
