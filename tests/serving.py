@@ -14,6 +14,8 @@ from patinox.gateway.client import UpstreamClient
 from patinox.gateway.local_model import LocalModel
 from patinox.gateway.upstreams import configured
 from patinox.manager import ActiveStream, StreamManager
+from patinox.manager.pipelines import Pipelines
+from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
 from patinox.server.run import Server, address, bind, uvicorn_config
 
@@ -45,15 +47,19 @@ class Serving(NamedTuple):
 @asynccontextmanager
 async def serving(
     upstreams: Mapping[str, str], env: Mapping[str, str] | None = None, local: LocalModel | None = None,
-    **settings: Any,
+    pipelines: Pipelines | None = None, **settings: Any,
 ) -> AsyncIterator[Serving]:  # fmt: skip
-    """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`."""
+    """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`.
+
+    `pipelines` stand in the place of the configured ones.
+    """
     overrides: dict[str, Any] = {key.replace("__", "."): value for key, value in settings.items()}
     for name, url in upstreams.items():
         overrides[f"gateway.upstreams.{name}.url"] = url
     config = Config.load(overrides={"server.local_model": local is not None, **overrides})
     async with AsyncExitStack() as stack:
-        manager = await stack.enter_async_context(StreamManager(config.streaming))
+        made = pipelines if pipelines is not None else configured_pipelines(config.pipelines, config.server.pipeline)
+        manager = await stack.enter_async_context(StreamManager(config.streaming, pipelines=made))
         client = await stack.enter_async_context(UpstreamClient(config.gateway))
         app = ServerApp(manager, configured(config, env or {}, local), client)
         listener = stack.enter_context(bind("127.0.0.1", 0))

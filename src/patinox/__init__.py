@@ -56,6 +56,7 @@ from patinox.errors import (
     UpstreamError,
 )
 from patinox.formats.base import Format, Frame, Reader, Writer
+from patinox.incremental.handler import IncrementalResponseHandler
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.stores.memory import MemoryStore
 from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
@@ -79,6 +80,7 @@ __all__ = [
     "Format",
     "Frame",
     "Gap",
+    "IncrementalResponseHandler",
     "InputError",
     "InvalidChunk",
     "InvalidEventId",

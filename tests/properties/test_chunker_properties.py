@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,7 @@ def cuttings(draw: st.DrawFn) -> tuple[str, list[str]]:
     if draw(st.booleans()):
         places = list(range(len(text)))
     edges = [0, *places, len(text)]
-    return text, [text[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    return text, [text[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 def chunked(chunker: Chunker, pieces: list[str], op: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 - units: "5s", "16MiB"; choices: the words that settings choose between
 - kinds, quantities: what a value may be; schema: a struct that knows its keys
-- streaming, serving, whole: the settings, with their meanings and defaults
+- streaming, serving, pipelines, whole: the settings, with their meanings and defaults
 - combinations: what makes sense together, as data
 - lines, outline, loading: from what users wrote to settings, or to all that is wrong with it
 - rendering: from settings to TOML and to the reference page
@@ -16,6 +16,7 @@ from patinox.config.choices import (
     PaceTo,
     Retain,
 )
+from patinox.config.pipelines import PipelineConfig
 from patinox.config.rendering import explain, render_reference, render_toml
 from patinox.config.serving import (
     LOCAL,
@@ -42,6 +43,7 @@ __all__ = [
     "OnAbandon",
     "OverflowStrategy",
     "PaceTo",
+    "PipelineConfig",
     "Retain",
     "ServerConfig",
     "SseConfig",

@@ -50,6 +50,26 @@ class Dialect(StrEnum):
     OLLAMA = "ollama"
 
 
+class ProcessorName(StrEnum):
+    """What a pipeline may do to text."""
+
+    NEWLINES = "newlines"
+    TERMINAL = "terminal"
+    LINKS = "links"
+    HTML = "html"
+
+
+class ChunkBy(StrEnum):
+    """How a pipeline cuts text."""
+
+    TOKEN = "token"  # noqa: S105
+    WORD = "word"
+    SENTENCE = "sentence"
+    LINE = "line"
+    BLOCK = "block"
+    BYTES = "bytes"
+
+
 class OnAbandon(msgspec.Struct, frozen=True):
     """What becomes of a stream nobody watches any more: cancelled `cancel_after_s` later; None = kept."""
 

@@ -160,6 +160,73 @@ class Names(Kind):
         return self.check([name.strip() for name in text.split(",")] if text.strip() else [])
 
 
+@dataclass(frozen=True)
+class Choices(Kind):
+    """Distinct words of an enumeration, in an order that counts."""
+
+    options: type[StrEnum]
+
+    def allowed(self) -> str:
+        """As in Kind."""
+        return "an array of distinct words out of " + ", ".join(f'"{option}"' for option in self.options)
+
+    def check(self, value: object) -> tuple[StrEnum, ...]:
+        """As in Kind."""
+        if not isinstance(value, list | tuple):
+            raise ValueError("is not an array")
+        if not all(isinstance(word, str) and word in [*self.options] for word in value):
+            raise ValueError("holds something that is none of the words")
+        if len(set(value)) != len(value):
+            raise ValueError("holds a word twice")
+        return tuple(self.options(word) for word in value)
+
+    def read_text(self, text: str) -> tuple[StrEnum, ...]:
+        """As in Kind; between commas."""
+        return self.check([word.strip() for word in text.split(",")] if text.strip() else [])
+
+
+@dataclass(frozen=True)
+class Tables(Kind):
+    """An array of tables, each with a string under `key`; what else is in them is somebody else's to judge."""
+
+    key: str
+
+    def allowed(self) -> str:
+        """As in Kind."""
+        return f"an array of tables, each with the string `{self.key}`"
+
+    def check(self, value: object) -> tuple[dict[str, Any], ...]:
+        """As in Kind."""
+        if not isinstance(value, list | tuple):
+            raise ValueError("is not an array")
+        for table in value:
+            if not isinstance(table, dict) or not isinstance(table.get(self.key), str) or not table[self.key]:
+                raise ValueError(f"holds something that is not a table with the string `{self.key}`")
+        return tuple(dict(table) for table in value)
+
+    def read_text(self, text: str) -> tuple[dict[str, Any], ...]:
+        """As in Kind; as JSON."""
+        try:
+            return self.check(json.loads(text) if text.strip() else [])
+        except json.JSONDecodeError:
+            raise ValueError("is not JSON") from None
+
+    def write(self, value: Any) -> str:
+        """As in Kind; inline tables."""
+        return _inline(list(value))
+
+
+def _inline(value: Any) -> str:
+    """A TOML literal of arrays, tables and scalars. Strings are masked as in `Text`."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(_CREDENTIALS.sub("***@", value), ensure_ascii=False)
+    return json.dumps(value) if isinstance(value, bool | int | float) else str(value)
+
+
 def mask_credentials(text: str) -> str:
     """The text with `user:password@` of any URL in it replaced by `***@`."""
     return _CREDENTIALS.sub("***@", text)

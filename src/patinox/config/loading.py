@@ -200,7 +200,7 @@ def _build(cls: type[S], values: Mapping[str, Any], name: str = "") -> S:
         fields[attribute] = _build(below, values)
     for attribute, item in named_tables_of(cls).items():
         fields[attribute] = tuple(
-            _build(item, values, found) for found in _names_under(f"{cls.table}.{attribute}.", values)
+            _build(item, values, found) for found in _names_under(f"{cls.table}.{attribute}.".lstrip("."), values)
         )
     return cls(**fields)
 
@@ -214,6 +214,8 @@ def _names_under(prefix: str, values: Mapping[str, Any]) -> list[str]:
 def _path_of(variable: str) -> tuple[str, ...]:
     """`PATINOX_GATEWAY__UPSTREAMS__MY_NAME__URL` is `gateway.upstreams.my-name.url`: names have hyphens."""
     parts = variable.removeprefix(PREFIX).lower().split(NESTING)
-    if parts[:2] == ["gateway", "upstreams"]:
-        parts[2:3] = [part.replace("_", "-") for part in parts[2:3]]
+    for above in (["gateway", "upstreams"], ["pipelines"]):
+        place = len(above)
+        if parts[:place] == above:
+            parts[place : place + 1] = [part.replace("_", "-") for part in parts[place : place + 1]]
     return tuple(parts)

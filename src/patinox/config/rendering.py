@@ -14,7 +14,7 @@ from patinox.config.schema import (
     tables_of,
     walk,
 )
-from patinox.config.serving import key_variable
+from patinox.config.serving import UpstreamConfig, key_variable
 from patinox.config.whole import Config
 
 _INTRODUCTION = """\
@@ -67,7 +67,7 @@ def _toml_lines(settings: Settings, name: str = "") -> Iterator[str]:
     cls = type(settings)
     if keys_of(cls):
         yield from ("", f"# {_headline(cls)}", f"[{path_with_name(cls.table, name)}]")
-        if name:
+        if isinstance(settings, UpstreamConfig):
             yield f"# Its key is taken from the environment: {key_variable(name)}"
     for key in keys_of(cls):
         yield f"# {key.kind.doc}"

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 from patinox.config.choices import Dialect
 from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
+from patinox.config.pipelines import OPTIONAL_PIPELINE_PATTERN
 from patinox.config.quantities import Count, Duration
 from patinox.config.schema import NAME, Problem, Settings, refuse
 from patinox.config.units import DAY_S
@@ -50,6 +51,15 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             r"[a-z][a-z0-9+.-]*://\S*",
         ),
     ] = "memory://"
+    pipeline: Annotated[
+        str,
+        Text(
+            "The pipeline of every stream that has none of its own: pushed ones, and the gateway's. Where this is "
+            "empty, a client may choose one.",
+            "the name of a pipeline, or empty",
+            OPTIONAL_PIPELINE_PATTERN,
+        ),
+    ] = ""
 
     @classmethod
     def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
@@ -79,6 +89,14 @@ class UpstreamConfig(Settings, frozen=True, kw_only=True):
     models: Annotated[
         tuple[str, ...], Names("The models to offer; where empty, those that the upstream lists itself.")
     ] = ()
+    pipeline: Annotated[
+        str,
+        Text(
+            "The pipeline that this upstream's answers go through; empty: `server.pipeline`.",
+            "the name of a pipeline, or empty",
+            OPTIONAL_PIPELINE_PATTERN,
+        ),
+    ] = ""
 
     @property
     def key_variable(self) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from patinox.config.loading import Layer, from_environment, from_file, from_overrides, from_toml, resolve
-from patinox.config.schema import Problem, Settings
+from patinox.config.pipelines import PipelineConfig
+from patinox.config.schema import NAME, Problem, Settings
 from patinox.config.serving import LOCAL, GatewayConfig, ServerConfig
 from patinox.config.streaming import StreamingConfig
 
@@ -23,6 +24,7 @@ class Config(Settings, frozen=True, kw_only=True):
     streaming: StreamingConfig = msgspec.field(default_factory=StreamingConfig)
     server: ServerConfig = msgspec.field(default_factory=ServerConfig)
     gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
+    pipelines: tuple[PipelineConfig, ...] = ()
 
     @classmethod
     def load(
@@ -50,7 +52,8 @@ class Config(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
-        """Upstreams that the gateway cannot tell apart or does not have."""
+        """Upstreams that the gateway cannot tell apart or does not have, and pipelines that there are not."""
+        yield from _unknown_pipelines(at)
         names = {path.removeprefix(_UPSTREAM).partition(".")[0] for path in at if path.startswith(_UPSTREAM)}
         if at["server.local_model"]:
             if LOCAL in names:
@@ -76,3 +79,12 @@ class Config(Settings, frozen=True, kw_only=True):
         if self.gateway.upstreams:
             return self.gateway.upstreams[0].name
         return LOCAL if self.server.local_model else None
+
+
+def _unknown_pipelines(at: Mapping[str, Any]) -> Iterator[Problem]:
+    known = sorted({path.split(".")[1] for path in at if path.startswith("pipelines.")} - {NAME})
+    for path, name in at.items():
+        is_choice = path == "server.pipeline" or (path.startswith(_UPSTREAM) and path.endswith(".pipeline"))
+        if is_choice and name and name not in known:
+            there = ", ".join(known) or "none"
+            yield Problem((path,), f'{path} = "{name}" is not a pipeline; there are: {there}.')

@@ -67,15 +67,13 @@ class Cutter:
         if limit is not None and self._guards and limit >= len(self._text):
             limit = None  # a guard looks at the character behind a cut
         if self._unit is None:
-            end = self._safe(start, len(self._text) if limit is None else limit)
-            if end > start:
-                return end
-        elif (end := self._unit_end(start, limit)) is not None:
+            safe = self._safe(start, len(self._text) if limit is None else limit)
+            return safe if safe > start else limit
+        end = self._unit_end(start, limit)
+        if end is not None or limit is None:
             return end
-        if limit is None:
-            return None
-        end = self._safe(start, limit)
-        end = end if end > start else limit
+        safe = self._safe(start, limit)
+        end = safe if safe > start else limit
         self._forced(self._text[start:end])
         return end
 

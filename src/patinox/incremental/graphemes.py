@@ -1,6 +1,6 @@
-"""Where a text may be cut without cutting what a reader takes for one character (UAX #29, extended grapheme clusters).
+"""Where a text may be cut without cutting what a reader takes for one character (UAX #29, extended clusters).
 
-Needs the `regex` package (`pip install "patinox[validation]"`), whose `\\X` follows the Unicode version it was made for.
+Needs the `regex` package (`pip install "patinox[validation]"`), whose `\\X` follows the Unicode version of its release.
 """
 
 from __future__ import annotations

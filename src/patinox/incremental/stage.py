@@ -43,3 +43,11 @@ class AsyncStage(Protocol):
     def held(self) -> bool:
         """Whether something is held back now."""
         ...
+
+
+class WaitingStage(AsyncStage, Protocol):
+    """An `AsyncStage` that need not be fed to have news: somebody's answer may let go of what it holds."""
+
+    async def wait(self) -> None:
+        """Returns when there is news since the last `feed`; `feed([])` then says what. May be cancelled at any time."""
+        ...

@@ -63,6 +63,8 @@ async def pump(source: Source, stream: ActiveStream) -> None:
                 for data in batch:
                     with contextlib.suppress(BufferFull):  # counted; the source cannot be told, and goes on
                         await stream.write(data)
+                if not stream.is_open:  # it ended by what was written: an error, or a validator that objects
+                    return
         await _end(stream, source.ending)
     except StreamClosed:
         _log.debug("stream %s ended before its source", stream.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from patinox.delivery.subscription import ChunkSubscription
 from patinox.errors import BufferFull, InputError, PatinoxError, StreamClosed, TooLarge
 from patinox.formats.base import StreamHead
 from patinox.incremental.assembler import Assembly
+from patinox.manager.intake import Intake
 
 if TYPE_CHECKING:
     from patinox.manager.streams import StreamManager
@@ -64,6 +66,7 @@ class ActiveStream:
         self._clock = clock
         self.on_end: Callable[[], None] = lambda: None
         self.channel: str | None = None
+        self.intake: Intake | None = None
         self._cancel_producer: Callable[[], None] | None = None
         self._abandon_timer: asyncio.TimerHandle | None = None
         self._writes = 0
@@ -118,8 +121,17 @@ class ActiveStream:
         """Appends one chunk and returns it; waits first where back-pressure says so.
 
         With `overflow_strategy = "block"` and `retain = "window"` it waits for room. Cancelled while it waits, nothing
-        was appended.
+        was appended. Where a pipeline stands before the stream, the chunk is what was given, at the position that the
+        log has reached: the pipeline decides what leaves, and when.
         """
+        if self.intake is None:
+            return await self.admit(data)
+        value, _ = self._prepare(data)
+        await self.intake.write(value)
+        return self._taken(value)
+
+    async def admit(self, data: Any) -> StreamChunk:
+        """`write` behind the pipeline: for the pipeline."""
         value, payload = self._prepare(data)
         await self._give_way(payload)
         return self._put(value, payload)
@@ -137,7 +149,18 @@ class ActiveStream:
         An `Error` is final: it ends the stream as `failed`. Raises `StreamClosed`, `TooLarge`, `BufferFull`, or
         `InvalidChunk` for a value that JSON cannot say; in each case nothing was appended.
         """
+        if self.intake is None:
+            return self.admit_nowait(data)
+        value, _ = self._prepare(data)
+        self.intake.write_nowait(value)
+        return self._taken(value)
+
+    def admit_nowait(self, data: Any) -> StreamChunk:
+        """`write_nowait` behind the pipeline: for the pipeline."""
         return self._put(*self._prepare(data))
+
+    def _taken(self, value: Any) -> StreamChunk:
+        return StreamChunk(self.log.head, value, self._clock(), epoch=self.epoch)
 
     def _prepare(self, data: Any) -> tuple[Any, bytes]:
         step(self.state, Signal.APPEND)
@@ -164,6 +187,8 @@ class ActiveStream:
         if self.producers.is_known(producer):
             return False
         value, payload = self._prepare(data)
+        if self.intake is not None:
+            return await self.intake.write(value, producer)
         await self._give_way(payload)
         if self.producers.is_known(producer):  # a retry was faster while this one waited
             return False
@@ -177,13 +202,36 @@ class ActiveStream:
             ending = Outcome(outcome)
         except ValueError:
             raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
+        if not await self._decided():
+            return self._last
         if ending is Outcome.FAILED:
             return self._finish(error or Error("failed", "the producer reported a failure"), ending)
         return self._finish(End(ending, error), ending)
 
     async def fail(self, error: Error | BaseException) -> StreamChunk:
         """Ends the stream as `failed`."""
+        if not await self._decided():
+            return self._last
         return self._finish(error if isinstance(error, Error) else error_of(error), Outcome.FAILED)
+
+    async def _decided(self) -> bool:
+        """Has the pipeline decide what it holds. False where that was the end: the end of the text was objected to."""
+        if self.intake is None or not self.is_open:
+            return True
+        with contextlib.suppress(PatinoxError):  # then it has failed the stream
+            await self.intake.close()
+        return self.state is State.OPEN
+
+    @property
+    def _last(self) -> StreamChunk:
+        return self.log.slice(self.log.head - 1, 1)[0]
+
+    def fail_nowait(self, error: Error | BaseException) -> bool:
+        """The same without waiting: what a pipeline still holds never leaves. False when it had ended already."""
+        if self.is_open:
+            self._finish(error if isinstance(error, Error) else error_of(error), Outcome.FAILED)
+            return True
+        return False
 
     async def cancel(self, reason: str | None = None) -> bool:
         """Stops the producer, and ends the stream as `cancelled`. False when it had ended already."""
@@ -235,6 +283,8 @@ class ActiveStream:
         chunk = self._append(record, payload, final=True)
         self.ended_s = chunk.timestamp
         self._stop_abandon_timer()
+        if self.intake is not None:
+            self.intake.discard()
         self.on_end()
         if self._cancel_producer is not None:
             self._cancel_producer()
@@ -257,6 +307,8 @@ class ActiveStream:
         more: dict[str, Any] = {"created": self.created_s, "metadata": self.metadata, "readers": self.feed.readers}
         if self.channel is not None:
             more["channel"] = self.channel
+        if self.intake is not None:
+            more |= {"pipeline": self.intake.name, "held": self.intake.held}
         return {**facts, **more, "retain": self.options.retain, "on_abandon": str(self.options.on_abandon)}
 
     def stats(self) -> dict[str, Any]:

@@ -38,6 +38,8 @@ from patinox.formats.base import Format, StreamHead
 from patinox.formats.registry import builtin
 from patinox.manager.admission import Admission
 from patinox.manager.channels import Channel, Channels
+from patinox.manager.intake import Intake
+from patinox.manager.pipelines import PipelineChoice, Pipelines
 from patinox.manager.relay import Relay, pump
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream, StreamOptions
@@ -58,7 +60,8 @@ class StreamManager:
             await stream.write("Hel")
             await stream.finish()
 
-    `clock` gives Unix time in seconds. Leaving the context ends running streams as `interrupted`.
+    `clock` gives Unix time in seconds; `pipelines` are those that streams get by name. Leaving the context ends running
+    streams as `interrupted`.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class StreamManager:
         store: Store | None = None,
         formats: Mapping[str, Format[Any]] | None = None,
         clock: Callable[[], float] = time.time,
+        pipelines: Pipelines | None = None,
     ) -> None:
+        self.pipelines = pipelines if pipelines is not None else Pipelines()
         self.config = config if config is not None else StreamingConfig()
         self.formats = dict(formats) if formats is not None else builtin()
         self.store = store if store is not None else MemoryStore()
@@ -124,8 +129,11 @@ class StreamManager:
         on_abandon: OnAbandon | str | None = None,
         producer: str | None = None,
         channel: str | None = None,
+        pipeline: PipelineChoice = None,
     ) -> ActiveStream:
         """A new, open stream. Without an `id` it gets one with 131 random bits.
+
+        `pipeline` stands before it: what is written leaves as that lets go of it.
 
         `channel` names the channel whose readers get it too, announced with its `metadata`.
         `producer` is on whose account it runs (over HTTP, the client's address), for `max_streams_per_producer`.
@@ -134,12 +142,15 @@ class StreamManager:
         self._start()
         stream_id = self._new_id(id)
         options = self._options(ttl_s, retain, on_abandon)
+        handler = self.pipelines.choose(pipeline)
         room = None if channel is None else self.channel(channel)
         head = StreamHead(stream_id, _random(12), self._clock(), _plain(metadata))
         self.admission.begin_stream(len(self._streams), producer)
         on_growth = self._grown if room is None else partial(self._grown_in, room)
         stream = ActiveStream(head, options, self, clock=self._clock, on_growth=on_growth)
         stream.on_end = partial(self.admission.end_stream, producer)
+        if handler is not None:
+            stream.intake = Intake(handler, stream)
         self._streams[stream_id] = self._by_epoch[head.epoch] = stream
         if room is not None:
             self.channels.enrol(stream, room)
@@ -197,20 +208,27 @@ class StreamManager:
         metadata: Mapping[str, Any] | None = None,
         on_abandon: OnAbandon | str | None = None,
         channel: str | None = None,
+        pipeline: PipelineChoice = None,
     ) -> Relay:
         """A relay of any source into a new stream: nothing is read until it is awaited or attached to.
 
         `source`: an (async) iterator of str, bytes, JSON values, chunks, events or SDK events, or an awaitable of one.
         `format` names the dialect of a source of bytes.
         """
-        wrapped = Source(source, formats=self.formats, format_=None if format is None else self.format(format).name)
+        wrapped = self.source(source, format=format)
 
         async def start(ready: Source) -> ActiveStream:
-            stream = await self.create(id=id, metadata=metadata, on_abandon=on_abandon, channel=channel)
+            stream = await self.create(
+                id=id, metadata=metadata, on_abandon=on_abandon, channel=channel, pipeline=pipeline
+            )
             self.run(ready, stream)
             return stream
 
         return Relay(wrapped, start, self)
+
+    def source(self, source: Any, *, format: str | None = None) -> Source:
+        """A source, to be read as lists of chunk data. `format` names the dialect of one of bytes."""
+        return Source(source, formats=self.formats, format_=None if format is None else self.format(format).name)
 
     def run(self, source: Source, stream: ActiveStream) -> None:
         """Pumps a source into a stream in a task of the manager's, ended with the stream."""

@@ -21,11 +21,13 @@ from typing import Any, Self
 
 import uvicorn
 
-from patinox.config import Config
+from patinox.config import Config, ConfigError
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.local_model import LocalModel
 from patinox.gateway.upstreams import configured
 from patinox.manager import StreamManager
+from patinox.manager.pipelines import Pipelines
+from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
 from patinox.server.connection import StreamingHttpProtocol
 from patinox.server.websocket import websocket_protocol
@@ -48,6 +50,7 @@ def serve(config: Config, say: Say | None = None) -> int:
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     try:
         check_store(config)
+        pipelines = make_pipelines(config)
         raise_open_files(config.streaming.sse.max_connections)
         listener = bind(config.server.host, config.server.port, write_deadline_s=config.streaming.write_deadline_s)
     except CouldNotStart as error:
@@ -55,7 +58,7 @@ def serve(config: Config, say: Say | None = None) -> int:
         return COULD_NOT_START
     with listener, EndSignals() as signals:
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
-        run(_serve(config, listener, tell, signals))
+        run(_serve(config, pipelines, listener, tell, signals))
     return OK
 
 
@@ -109,6 +112,14 @@ def check_store(config: Config) -> None:
         raise CouldNotStart(f"there is no store for {config.server.store!r} yet; there is memory://")
     if config.server.workers > 1:
         raise CouldNotStart("several workers need a store that they share; there is only memory:// yet")
+
+
+def make_pipelines(config: Config) -> Pipelines:
+    """The configured pipelines. Raises `CouldNotStart` for one that cannot be made."""
+    try:
+        return configured_pipelines(config.pipelines, config.server.pipeline)
+    except ConfigError as error:
+        raise CouldNotStart(error.message) from error
 
 
 def address(listener: socket.socket) -> str:
@@ -174,9 +185,13 @@ class Server(uvicorn.Server):
                 transport.abort()
 
 
-async def _serve(config: Config, listener: socket.socket, say: Say, signals: EndSignals) -> None:
+async def _serve(
+    config: Config, pipelines: Pipelines, listener: socket.socket, say: Say, signals: EndSignals
+) -> None:
     async with AsyncExitStack() as stack:
-        manager = await stack.enter_async_context(StreamManager(config.streaming, store=MemoryStore()))
+        manager = await stack.enter_async_context(
+            StreamManager(config.streaming, store=MemoryStore(), pipelines=pipelines)
+        )
         client = await stack.enter_async_context(UpstreamClient(config.gateway))
         local = _local_model(config, say)
         if local is not None:

@@ -31,6 +31,7 @@ def routes(manager: StreamManager) -> list[Route]:
     table = (
         ("/v1/streams", "POST", api.create),
         ("/v1/streams", "GET", api.index),
+        ("/v1/pipelines", "GET", api.pipelines),
         ("/v1/streams/{id}", "GET", api.read),
         ("/v1/streams/{id}", "DELETE", api.delete),
         ("/v1/streams/{id}/chunks", "POST", api.append),
@@ -49,15 +50,22 @@ class StreamsApi:
     async def create(self, request: Request) -> Asgi:
         """`POST /v1/streams`."""
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
-        allowed = {"id", "metadata", "ttl", "retain", "on_abandon", "channel"}
+        allowed = {"id", "metadata", "ttl", "retain", "on_abandon", "channel", "pipeline"}
         _refuse_unknown(body, allowed)
+        pipelines = self._manager.pipelines
         stream = await self._manager.create(
             id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
             retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), channel=_string(body, "channel"),
-            producer=address_of(request.scope),
+            producer=address_of(request.scope), pipeline=pipelines.asked_for(_string(body, "pipeline")),
         )  # fmt: skip
         location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
         return Reply(stream.describe(), 201, {"location": location})
+
+    async def pipelines(self, request: Request) -> Asgi:
+        """`GET /v1/pipelines`: those that a stream may be given, and the one that it gets without asking."""
+        known = self._manager.pipelines
+        listed = [{"name": name, "description": handler.description} for name, handler in known.items()]
+        return Reply({"pipelines": listed, **({"default": known.default} if known.default else {})})
 
     async def index(self, request: Request) -> Asgi:
         """`GET /v1/streams?limit=&after=`: newest last; `next` is there when there are more."""

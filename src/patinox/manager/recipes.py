@@ -1,0 +1,71 @@
+"""From `[pipelines.NAME]` to pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from patinox.config import ConfigError, PipelineConfig
+from patinox.config.choices import ChunkBy, ProcessorName
+from patinox.errors import InputError
+from patinox.incremental.chunker import Chunker
+from patinox.incremental.handler import IncrementalResponseHandler
+from patinox.incremental.links import Links
+from patinox.incremental.stage import AsyncStage, Stage
+from patinox.incremental.terminal import Terminal
+from patinox.incremental.tokens import Newlines, TokenProcessor, Tokens, escape_html
+from patinox.manager.pipelines import Pipelines
+
+MakeStage = Callable[[], Stage | AsyncStage]
+
+
+def configured_pipelines(configs: Iterable[PipelineConfig], default: str = "") -> Pipelines:
+    """The pipelines of a configuration. Raises `ConfigError`, which names the one that cannot be made."""
+    return Pipelines({config.name: recipe(config) for config in configs}, default or None)
+
+
+def recipe(config: PipelineConfig) -> IncrementalResponseHandler:
+    """One of them. Everything is made once here, so that what cannot be made is refused at start."""
+    try:
+        makers = [*_processors(config), *_validators(config.validators), *_chunker(config)]
+        handler = IncrementalResponseHandler(
+            lambda: [make() for make in makers], max_delay_s=config.max_delay_s or None,
+            name=config.name, description=config.description,
+        )  # fmt: skip
+        handler.new_pipeline()
+    except (ConfigError, InputError) as error:
+        raise ConfigError(f"pipelines.{config.name}: {error.message}") from error
+    return handler
+
+
+def _processors(config: PipelineConfig) -> list[MakeStage]:
+    made = [_processor(name, config) for name in config.processors]
+    return [lambda: Tokens(made)] if made else []
+
+
+def _processor(name: ProcessorName, config: PipelineConfig) -> TokenProcessor:
+    match name:
+        case ProcessorName.NEWLINES:
+            return Newlines()
+        case ProcessorName.TERMINAL:
+            return Terminal()
+        case ProcessorName.LINKS:
+            return Links(config.allowed_hosts)
+    return escape_html
+
+
+def _validators(tables: tuple[dict[str, Any], ...]) -> list[MakeStage]:
+    if not tables:
+        return []
+    raise ConfigError("there are no validators yet")
+
+
+def _chunker(config: PipelineConfig) -> list[MakeStage]:
+    if config.chunk is ChunkBy.TOKEN and not (config.graphemes or config.whole_tokens):
+        return []
+    return [
+        lambda: Chunker(
+            config.chunk.value, size_bytes=config.chunk_size,
+            graphemes=config.graphemes, whole_tokens=config.whole_tokens,
+        )
+    ]  # fmt: skip
