@@ -106,7 +106,7 @@ class Server:
             content, status = await got.read(), got.status
         try:
             return msgspec.json.decode(content, type=dict[str, Any])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             message = f"{self.url} did not answer as a Patinox server does: {error}"
             raise Refused(message, status=status, code="") from error
 
@@ -142,7 +142,7 @@ def _refusal(response: aiohttp.ClientResponse, content: bytes, url: str) -> Refu
     try:
         error = msgspec.json.decode(content, type=dict[str, Any])["error"]
         code, message = str(error["code"]), str(error["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError):
         code, message = "", f"{url} answered {response.status} {response.reason}"
     after = response.headers.get("Retry-After", "")
     seconds = float(after) if after.isascii() and after.isdigit() and len(after) < 6 else 0.0

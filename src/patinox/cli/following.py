@@ -224,5 +224,5 @@ def ending_of(event: WireEvent) -> Ending | None:
 def _outcome(event: WireEvent) -> Any:
     try:
         return msgspec.json.decode(event.data, type=dict[str, Any]).get("outcome")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

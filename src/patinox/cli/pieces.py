@@ -109,7 +109,7 @@ class LinesCutter:
     def _line(self, line: bytes) -> WireEvent:
         try:
             event = self._decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FramingError(f"a line that is no event: {error}", offset=self._parser.offset) from error
         return WireEvent(event.event, bytes(event.data), event.id, line + b"\n")
 

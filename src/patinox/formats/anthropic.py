@@ -137,7 +137,7 @@ def _call(block: AssembledBlock, place: int, head: StreamHead) -> dict[str, Any]
     if arguments is None:
         try:
             arguments = msgspec.json.decode(block.text or "{}")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             arguments = {}
     return {
         "type": "tool_use" if block.kind == "tool_call" else "server_tool_use",

@@ -92,7 +92,7 @@ class FlatReader:
         self.begin_frame()
         try:
             frame = decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self.malformed(text, event, f"a frame is not JSON ({error})")
         if not isinstance(frame, dict):
             self.problems.append("a frame is not an object")
@@ -217,7 +217,7 @@ class FlatLinesReader(FlatReader):
             return self.closed()
         try:
             decode(rest)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.problems.append("the last line was cut off")
             return self.closed()
         return [*self.text(rest), *self.closed()]

@@ -11,7 +11,7 @@ from patinox.core.chunks import End, Error, StreamChunk
 from patinox.core.codec import chunk_from_wire, decode_data, encode_data
 from patinox.errors import InvalidChunk
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
-from patinox.formats.framing import EventStreamParser, ServerSentEvent
+from patinox.formats.framing import EventStreamParser, LineParser, ServerSentEvent
 from patinox.incremental.assembler import Assembly
 
 _CONTROL = frozenset({"position", "gap", "snapshot"})
@@ -56,19 +56,25 @@ class NativeReader:
 
     def close(self) -> list[Any]:
         """Nothing is held back: a record is whole or was never sent."""
+        if self._parser.close().strip():
+            self.problems.append("the last event was cut off")
+        if self._parser.replaced:
+            self.problems.append(f"bytes that are not UTF-8, first after byte {self._parser.replaced_offset}")
         return []
 
     def _event(self, kind: str, payload: bytes) -> list[Any]:
         if kind in _CONTROL:
             if kind == "gap":
                 self.problems.append(f"records are missing: {payload.decode(errors='replace')}")
+            elif kind == "snapshot":
+                self.problems.append("a snapshot stands for the records before it, and was passed over")
             return []
         try:
             if kind == "end":
                 self.ending = msgspec.json.decode(payload, type=End)
                 return []
             data = decode_data(kind, payload)
-        except (InvalidChunk, msgspec.DecodeError) as error:
+        except (InvalidChunk, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             self.problems.append(str(error))
             return []
         if isinstance(data, Error):
@@ -82,22 +88,30 @@ class NativeLinesReader(NativeReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rest = b""
+        self._lines = LineParser()
 
     def feed(self, data: bytes) -> list[Any]:
-        """The data of the records whose lines `data` completes."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [item for line in lines if line.strip() for item in self._line(line)]
+        """The data of the records whose lines `data` completes. Raises FramingError for a line over the limit."""
+        return [item for line in self._lines.feed(data) for item in self._line(line)]
+
+    def close(self) -> list[Any]:
+        """A last line may lack its line end."""
+        rest = self._lines.close()
+        if not rest:
+            return []
+        before = len(self.problems)
+        items = self._line(rest)
+        if len(self.problems) > before:
+            self.problems[before:] = ["the last line was cut off"]
+        return items
 
     def _line(self, line: bytes) -> list[Any]:
         try:
             value = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            self.problems.append(f"a line that is not JSON: {error}")
+            return self.feed_frame(value) if isinstance(value, dict) else [chunk_from_wire(value)]
+        except (InvalidChunk, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            self.problems.append(f"a line that is no record: {error}")
             return []
-        if isinstance(value, dict):
-            return self.feed_frame(value)
-        return [chunk_from_wire(value)]
 
 
 PATINOX = Format(
