@@ -1,0 +1,203 @@
+"""Regular expressions on a text that is still being written.
+
+Two searches decide everything: one for a rule's matches, and one for the places from which the rule would have to
+read beyond the end to know (`expressions.py`). A match that starts before the first such place is final, whatever
+comes; nothing that is yet to be found starts before it.
+
+The text held back is as long as what a match may depend on, so a rule must have a longest match: `max_span` gives one
+to a rule whose own is unbounded. Such a rule is tried at each place on the `max_span` characters from there on, and on
+no more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from patinox.errors import ConfigError
+from patinox.validation.base import Finding, LaneInfo, Policy
+from patinox.validation.expressions import Expression, expression
+from patinox.validation.leads import leads
+
+Check = Callable[[str], int]
+"""How many characters of a match, from its start, are really one: 0 for none. A card number's Luhn sum, for one."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One regular expression, as the standard library's `re` writes them. `name` is what verdicts say.
+
+    `max_span` is in characters; it is needed where a match could be of any length. `check` looks at a match and may
+    shorten or refuse it.
+    """
+
+    name: str
+    pattern: str
+    max_span: int | None = None
+    check: Check | None = None
+
+
+class Patterns:
+    """A validator made of rules. Raises `ConfigError` for a rule that cannot be decided on a bounded text."""
+
+    def __init__(self, rules: Iterable[Rule], *, name: str = "patterns", policy: Policy | None = None) -> None:
+        self.name = name
+        self.policy = policy or Policy()
+        self._rules = tuple(_Compiled(rule) for rule in rules)
+        self._joined = _Joined([rule for rule in self._rules if rule.span is None])
+        self._context = max((rule.parts.behind for rule in self._rules), default=0)
+
+    def scanner(self, lane: LaneInfo) -> PatternScanner | None:
+        """A scanner where the policy names the lane's channel."""
+        if lane.channel not in self.policy.channels:
+            return None
+        return PatternScanner(self._rules, self._joined, self._context)
+
+
+class _Compiled:
+    """A rule and its two expressions."""
+
+    __slots__ = ("check", "match", "name", "parts", "pattern", "span", "undecided")
+
+    def __init__(self, rule: Rule) -> None:
+        self.name, self.check, self.pattern = rule.name, rule.check, rule.pattern
+        self.parts: Expression = expression(rule.pattern)
+        if not self.parts.shortest:
+            raise ConfigError(f"rule {rule.name!r} can match the empty text, so it would match everywhere")
+        self.span = _span(rule, self.parts)
+        self.match = re.compile(self.parts.match)
+        self.undecided = re.compile(self.parts.undecided)
+
+    def decide(self, text: str, at: int, closed: bool) -> tuple[int, int, int | None]:
+        """`(start, end, None)` for a match that is final, else `(-1, -1, hold)`: nothing starts below `hold`."""
+        if self.span is not None:
+            return self._decide_in_windows(text, at, closed, self.span)
+        return self._decide(text, at, len(text), closed)
+
+    def _decide(self, text: str, at: int, end: int, closed: bool) -> tuple[int, int, int | None]:
+        found = self.match.search(text, at, end)
+        open_at = end
+        if not closed and (touching := self.undecided.search(text, at, end)):
+            open_at = touching.start()
+        if found is not None and (closed or found.start() < open_at):
+            return found.start(), found.end(), None
+        return -1, -1, open_at
+
+    def _decide_in_windows(self, text: str, at: int, closed: bool, span: int) -> tuple[int, int, int | None]:
+        # No search sees more than `span` characters from where it starts, so that a place which cannot be decided
+        # within its window is treated alike whether the text after it is here already or not.
+        while True:
+            window = min(len(text), at + span)
+            start, end, hold = self._decide(text, at, window, closed and window == len(text))
+            if hold is None:
+                return start, end, None
+            if hold > at:
+                at = hold
+                if at >= len(text):
+                    return -1, -1, len(text)
+            elif window < at + span:
+                return -1, -1, at
+            elif (found := self.match.match(text, at, window)) is not None:
+                return at, found.end(), None
+            else:
+                at += 1
+
+
+def _span(rule: Rule, parts: Expression) -> int | None:
+    """The window of a rule, None where what its matches depend on is bounded by itself."""
+    if rule.max_span is not None:
+        if rule.max_span < 1:
+            raise ConfigError(f"max_span of rule {rule.name!r} must be at least 1 character, not {rule.max_span}")
+        return rule.max_span
+    if parts.reach is None:
+        raise ConfigError(
+            f"a match of rule {rule.name!r} may be of any length, so text might be held back for ever; "
+            "bound its repetitions ({1,64} for +) or give it max_span"
+        )
+    return None
+
+
+class _Joined:
+    """All bounded rules at once: most text has nothing in it, and one look says so."""
+
+    __slots__ = ("_leads", "_match", "_undecided")
+
+    def __init__(self, rules: Sequence[_Compiled]) -> None:
+        self._leads = leads(rule.pattern for rule in rules)
+        self._match = re.compile("|".join(rule.parts.match for rule in rules) or "(?!)")
+        self._undecided = re.compile("|".join(rule.parts.undecided for rule in rules) or "(?!)")
+
+    def first(self, text: str, at: int, closed: bool) -> int:
+        """The first place from `at` on where a match of one of the rules begins or may begin; else the end."""
+        if self._leads is not None:
+            lead = self._leads.search(text, at)
+            if lead is None:
+                return len(text)
+            at = lead.start()
+        found = self._match.search(text, at)
+        first = found.start() if found else len(text)
+        if not closed and (touching := self._undecided.search(text, at)):
+            first = min(first, touching.start())
+        return first
+
+
+class PatternScanner:
+    """Each rule's matches, left to right and without overlap, as `re.finditer` has them on the whole text."""
+
+    __slots__ = ("_base", "_context", "_joined", "_marks", "_rules", "_text", "_windows", "frontier")
+
+    def __init__(self, rules: Sequence[_Compiled], joined: _Joined, context: int) -> None:
+        self._rules, self._joined, self._context = rules, joined, context
+        self._text, self._base = "", 0  # what is kept of the lane, and where in the lane it starts
+        self._marks: list[int] | None = None  # where each rule goes on, if not all at the frontier
+        self._windows = any(rule.span is not None for rule in rules)
+        self.frontier = 0
+
+    def feed(self, text: str) -> Sequence[Finding]:
+        """See `Scanner`."""
+        self._text = self._text + text if self._text else text
+        return self._scan(False)
+
+    def close(self) -> Sequence[Finding]:
+        """See `Scanner`."""
+        return self._scan(True)
+
+    def _scan(self, closed: bool) -> Sequence[Finding]:
+        text, base = self._text, self._base
+        first = self._joined.first(text, self.frontier - base, closed)
+        if first == len(text) and not self._windows:
+            self._marks = None
+            self.frontier = base + first
+            self._trim(first)
+            return ()
+        if self._marks is None:
+            self._marks = [self.frontier] * len(self._rules)
+        findings: list[Finding] = []
+        for number, rule in enumerate(self._rules):
+            mark = self._marks[number] - base
+            if rule.span is None and first > mark:
+                mark = first
+            self._marks[number] = base + self._advance(rule, mark, closed, findings)
+        self.frontier = min(self._marks)
+        self._trim(self.frontier - base)
+        return findings
+
+    def _advance(self, rule: _Compiled, at: int, closed: bool, findings: list[Finding]) -> int:
+        """Finds what can be found from `at` on; where the rule goes on next time."""
+        while at < len(self._text):
+            start, end, hold = rule.decide(self._text, at, closed)
+            if hold is not None:
+                return hold
+            if rule.check is not None:
+                end = start + rule.check(self._text[start:end])
+            if end > start:
+                findings.append(Finding(self._base + start, self._base + end, rule.name))
+            at = max(end, start + 1)
+        return at
+
+    def _trim(self, frontier: int) -> None:
+        # One character stays even where no rule looks behind: the text's start must not seem to come again.
+        cut = frontier - self._context - 1
+        if cut > 0:
+            self._text, self._base = self._text[cut:], self._base + cut
