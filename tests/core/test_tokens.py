@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patinox.core.chunks import Json, Text
@@ -195,6 +195,7 @@ PROCESSORS: dict[str, Any] = {
 }  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(PARTS | st.text(max_size=3), max_size=25).map("".join), st.data())
 def test_what_leaves_does_not_depend_on_how_text_came(text: str, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(PROCESSORS)), min_size=1, max_size=4))
@@ -208,6 +209,7 @@ def test_what_leaves_does_not_depend_on_how_text_came(text: str, data: st.DataOb
     assert through(made(), *pieces) == through(made(), text)
 
 
+@settings(deadline=None)
 @given(st.lists(PARTS, max_size=25).map("".join))
 def test_stateful_processors_hold_no_more_than_they_were_given(text: str) -> None:
     for make in (Newlines, Terminal, Links):

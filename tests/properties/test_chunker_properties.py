@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import regex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from patinox.core.chunks import Text
@@ -46,12 +46,13 @@ def chunked(chunker: Chunker, pieces: list[str], op: str = "") -> list[str]:
     return [data.text for data in out + chunker.close() if data.text]
 
 
-settings = st.fixed_dictionaries(
+CHUNKER_SETTINGS = st.fixed_dictionaries(
     {"graphemes": st.booleans(), "whole_tokens": st.booleans(), "max_chars": st.sampled_from([5, 12, 4096])}
 )
 
 
-@given(cuttings(), st.sampled_from(sorted(UNITS)), settings)
+@settings(deadline=None)
+@given(cuttings(), st.sampled_from(sorted(UNITS)), CHUNKER_SETTINGS)
 def test_units_do_not_depend_on_how_text_came(cutting: tuple[str, list[str]], by: str, more: dict[str, Any]) -> None:
     text, pieces = cutting
     chunks = chunked(UNITS[by](**more), pieces)
@@ -59,12 +60,14 @@ def test_units_do_not_depend_on_how_text_came(cutting: tuple[str, list[str]], by
     assert chunks == chunked(UNITS[by](**more), [text])
 
 
-@given(cuttings(), settings, st.sampled_from(["text.append", "json.append"]))
+@settings(deadline=None)
+@given(cuttings(), CHUNKER_SETTINGS, st.sampled_from(["text.append", "json.append"]))
 def test_tokens_lose_nothing(cutting: tuple[str, list[str]], more: dict[str, Any], op: str) -> None:
     text, pieces = cutting
     assert "".join(chunked(Chunker(**more), pieces, op)) == text
 
 
+@settings(deadline=None)
 @given(cuttings(), st.sampled_from(["token", *sorted(UNITS)]))
 def test_no_grapheme_is_cut(cutting: tuple[str, list[str]], by: str) -> None:
     text, pieces = cutting
@@ -82,6 +85,7 @@ def test_no_grapheme_is_cut(cutting: tuple[str, list[str]], by: str) -> None:
         assert place in whole
 
 
+@settings(deadline=None)
 @given(cuttings())
 def test_no_token_of_json_is_cut(cutting: tuple[str, list[str]]) -> None:
     _, pieces = cutting
@@ -107,6 +111,7 @@ RECORDS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(RECORDS, st.sampled_from(["token", *sorted(UNITS)]), st.booleans())
 def test_records_keep_their_order_and_text_its_block(records: list[Any], by: str, batched: bool) -> None:
     chunker = Chunker(graphemes=True) if by == "token" else UNITS[by]()

@@ -25,6 +25,7 @@ from patinox.core.events import (
     ToolResult,
     Usage,
 )
+from patinox.incremental.partial_json import partial_json
 
 _COUNTS = (
     "input_tokens",
@@ -35,6 +36,7 @@ _COUNTS = (
     "cache_write_tokens",
 )
 
+_CALLS = ("tool_call", "server_tool_call")
 _BARE = -1  # the block number of text that came without blocks, as `Text` chunks
 
 
@@ -67,6 +69,12 @@ class AssembledBlock:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
+    @property
+    def partial_arguments(self) -> Any:
+        """The arguments of a tool call that is still being told, as far as they can be shown; else None."""
+        is_open = not self.ended and self.arguments is None
+        return partial_json(self.text) if is_open and self.kind in _CALLS else None
+
     def append(self, text: str) -> None:
         """Adds text at the end."""
         self._parts.append(text)
@@ -85,6 +93,8 @@ class AssembledBlock:
                 body[key] = getattr(self, key)
         if self._parts:
             body["text"] = self.text
+        if self.partial_arguments is not None:
+            body["partial_arguments"] = self.partial_arguments
         if self.annotations:
             body["annotations"] = self.annotations
         if self.logprobs:

@@ -185,9 +185,7 @@ class Server(uvicorn.Server):
                 transport.abort()
 
 
-async def _serve(
-    config: Config, pipelines: Pipelines, listener: socket.socket, say: Say, signals: EndSignals
-) -> None:
+async def _serve(config: Config, pipelines: Pipelines, listener: socket.socket, say: Say, signals: EndSignals) -> None:
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(
             StreamManager(config.streaming, store=MemoryStore(), pipelines=pipelines)
