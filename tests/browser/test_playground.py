@@ -24,6 +24,10 @@ def hold(script: ScriptedUpstream) -> str:
 
 def ask(page: Page, url: str, prompt: str = "Count some words.") -> None:
     page.goto(url)
+    ask_here(page, prompt)
+
+
+def ask_here(page: Page, prompt: str = "Count some words.") -> None:
     page.fill("#prompt", prompt)
     page.click("#send")
 
@@ -155,6 +159,30 @@ def test_a_model_that_breaks_off_is_shown_as_interrupted(
     expect(page.locator("#state")).to_have_text("interrupted")
     expect(page.locator("#outcome")).to_contain_text("Interrupted: the answer broke off.")
     assert text(page) == script.text
+
+
+def test_a_pipeline_that_was_chosen_is_seen_to_hold_text_back(
+    page: Page, playground_url: str, script: ScriptedUpstream
+) -> None:
+    script.words, script.hold_at = ["One. ", "Two ", "is not ", "over. ", "Three"], 3
+    page.goto(playground_url)
+    expect(page.locator("#pipeline option")).to_have_text(["no pipeline", "sentences"])
+    page.select_option("#pipeline", "sentences")
+    ask_here(page)
+    expect(page.locator("#answer")).to_have_text("One. ")
+    expect(page.locator("#held")).to_have_text("yes, by sentences")
+    script.release()
+    expect_whole(page, script)
+    expect(page.locator("#held")).to_have_text("no")
+
+
+def test_an_answer_without_a_pipeline_does_not_speak_of_one(
+    page: Page, playground_url: str, script: ScriptedUpstream
+) -> None:
+    script.words = WORDS
+    ask(page, playground_url)
+    expect_whole(page, script)
+    expect(page.locator("#guarded")).to_be_hidden()
 
 
 def test_markup_in_an_answer_is_text(page: Page, playground_url: str, script: ScriptedUpstream) -> None:

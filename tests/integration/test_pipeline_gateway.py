@@ -196,8 +196,8 @@ async def test_what_is_posted_goes_through_the_pipeline(server: Serving) -> None
             answer = await http.post("/v1/streams/s/chunks", data=text, headers={"Content-Type": "text/plain"})
             assert (await answer.json())["accepted"] == 1
         assert [chunk.data for chunk in server.manager.get("s").log.slice(0, 9)] == [Text("Hello. ")]
-        listed = await (await http.get("/v1/streams")).json()
-        assert (listed["streams"][0]["pipeline"], listed["streams"][0]["held"]) == ("sentences", True)
+        facts = await (await http.get("/v1/streams/s/facts")).json()
+        assert (facts["pipeline"], facts["held"]) == ("sentences", True)
         await (await http.post("/v1/streams/s/finish")).read()
     assert server.manager.get("s").assembly.content == "Hello. ![x](about:invalid) there"
 

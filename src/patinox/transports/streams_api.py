@@ -33,6 +33,7 @@ def routes(manager: StreamManager) -> list[Route]:
         ("/v1/streams", "GET", api.index),
         ("/v1/pipelines", "GET", api.pipelines),
         ("/v1/streams/{id}", "GET", api.read),
+        ("/v1/streams/{id}/facts", "GET", api.facts),
         ("/v1/streams/{id}", "DELETE", api.delete),
         ("/v1/streams/{id}/chunks", "POST", api.append),
         ("/v1/streams/{id}/finish", "POST", api.finish),
@@ -96,6 +97,10 @@ class StreamsApi:
         after = parse_after(last_event_id or query.get("after"))
         fresh = last_event_id is None and query.get("openers", "true").lower() not in ("0", "false")
         return HttpReader(manager, stream, answer.format, answer.wire, after, fresh=fresh)
+
+    async def facts(self, request: Request) -> Asgi:
+        """`GET /v1/streams/{id}/facts`: what the list says of it, without its content."""
+        return Reply(self._stream(request).describe())
 
     async def append(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/chunks`, with `?final=true` to finish as well."""

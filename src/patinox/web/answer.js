@@ -73,14 +73,12 @@ export class Answer {
 
   /** Marks the place where the connection was cut and the answer carried on. */
   seam(title) {
-    this.flush();
-    const last = [...this.#blocks.values()].at(-1);
-    if (!last) return;
-    const mark = make("span", "seam");
-    mark.title = title;
-    mark.setAttribute("aria-hidden", "true");
-    last.body.append(mark);
-    last.node = null;
+    this.#mark("seam", title);
+  }
+
+  /** Marks the place where a validator has kept something back. */
+  withheld(title) {
+    this.#mark("withheld", title);
   }
 
   /** Says in its place that records are missing. */
@@ -104,6 +102,17 @@ export class Answer {
   /** Keeps the end in sight for who is at the end; who has scrolled up is left alone. */
   follow() {
     if (this.#atBottom) scrollTo({ top: document.scrollingElement.scrollHeight, behavior: "instant" });
+  }
+
+  #mark(className, title) {
+    this.flush();
+    const last = [...this.#blocks.values()].at(-1);
+    if (!last) return;
+    const mark = make("span", className);
+    mark.title = title;
+    mark.setAttribute("aria-hidden", "true");
+    last.body.append(mark);
+    last.node = null;
   }
 
   #open(data) {

@@ -44,15 +44,18 @@ export function newStreamId() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Starts an answer that runs on without us; gives `{id, epoch, state, position}`. */
-export function ask(prompt, model, streamId) {
+/** Starts an answer that runs on without us; gives `{id, epoch, state, position}`. `pipeline` stands before it. */
+export function ask(prompt, model, streamId, pipeline = null) {
   const body = {
     ...(model ? { model } : {}),
     messages: [{ role: "user", content: prompt }],
     stream: true,
     stream_options: { include_usage: true },
   };
-  return call("v1/chat/completions?detached=true", posting(body, { "Patinox-Stream-Id": streamId }));
+  return call("v1/chat/completions?detached=true", posting(body, {
+    "Patinox-Stream-Id": streamId,
+    ...(pipeline ? { "Patinox-Pipeline": pipeline } : {}),
+  }));
 }
 
 export const cancel = (id) =>
@@ -61,10 +64,19 @@ export const cancel = (id) =>
 export const snapshot = (id) =>
   call(`v1/streams/${encodeURIComponent(id)}`, { headers: { Accept: "application/json" } });
 
+/** What is known of a stream without its content: `state`, `readers`, and `pipeline` and `held` where it has one. */
+export const facts = (id) => call(`v1/streams/${encodeURIComponent(id)}/facts`);
+
 /** The ids of the models that can be asked, the default one first. */
 export async function models() {
   const list = await call("v1/models");
   return (list?.data ?? []).map((model) => model.id);
+}
+
+/** The pipelines that an answer may be given, and the name of the one that it gets in any case. */
+export async function pipelines() {
+  const list = await call("v1/pipelines");
+  return { known: list?.pipelines ?? [], fixed: list?.default ?? null };
 }
 
 /** Whether the server can answer yet: true, false, or null where it can't be reached. */

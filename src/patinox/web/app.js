@@ -27,6 +27,20 @@ async function showModels() {
   }
 }
 
+/** A switch, where the server has pipelines to choose from; the name, where it has chosen. */
+async function showPipelines() {
+  const { known, fixed } = await api.pipelines().catch(() => ({ known: [], fixed: null }));
+  const offered = fixed ? known.filter((pipeline) => pipeline.name === fixed) : known;
+  const options = offered.map(({ name, description }) => {
+    const option = new Option(name, name);
+    option.title = description;
+    return option;
+  });
+  page.pipeline.replaceChildren(...(fixed ? [] : [new Option("no pipeline", "")]), ...options);
+  page.pipeline.disabled = Boolean(fixed);
+  show(page.pipelinePick, options.length > 0);
+}
+
 async function showReadiness(playground) {
   const idle = () => !playground.reader && !playground.asking && page.state.dataset.state !== "failed";
   let wasStarting = false;
@@ -63,7 +77,7 @@ function wire(playground) {
   const send = () => {
     const text = page.prompt.value.trim();
     if (!text || page.send.disabled) return;
-    playground.ask(text, page.model.value || null);
+    playground.ask(text, page.model.value || null, page.pipeline.value || null);
   };
   page.ask.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -102,5 +116,6 @@ wire(playground);
 if (/Mac|iPhone|iPad/.test(navigator.platform)) tell(page.modKey, "⌘");
 page.journal.open = matchMedia("(min-width: 60rem)").matches;
 showModels();
+showPipelines();
 if (query.get("stream")) playground.visit(query.get("stream"));
 else showReadiness(playground);

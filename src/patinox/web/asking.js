@@ -11,12 +11,12 @@ const WAIT_MAX_MS = 5000;
  * Repeats only what can't ask the model twice: a server that isn't ready, a connection that broke.
  * A request on its way isn't aborted by Stop, since it may have been heard: its answer is awaited and cancelled.
  */
-export async function askUntilHeard(prompt, model, meter, signal) {
+export async function askUntilHeard(prompt, model, pipeline, meter, signal) {
   let id = api.newStreamId();
   for (let attempt = 0; ; attempt += 1) {
     meter.asked(performance.now());
     try {
-      const stream = await api.ask(prompt, model, id);
+      const stream = await api.ask(prompt, model, id, pipeline);
       clearNotice();
       return stream;
     } catch (error) {

@@ -6,11 +6,12 @@ const find = (id) => document.getElementById(id);
 
 export const page = Object.freeze({
   ask: find("ask"), prompt: find("prompt"), send: find("send"), model: find("model"), modelPick: find("modelpick"),
-  modelName: find("modelname"), modKey: find("modkey"), stop: find("stop"), drop: find("drop"), share: find("share"),
+  modelName: find("modelname"), pipeline: find("pipeline"), pipelinePick: find("pipelinepick"), modKey: find("modkey"), stop: find("stop"), drop: find("drop"), share: find("share"),
   copy: find("copy"), controls: find("controls"), answer: find("answer"), empty: find("empty"),
   outcome: find("outcome"), notice: find("notice"), noticeText: find("notice-text"), retry: find("retry"),
   state: find("state"), position: find("position"), rate: find("rate"), ttft: find("ttft"),
   connection: find("connection"), transport: find("transport"), drops: find("drops"), resumes: find("resumes"),
+  guarded: find("guarded"), held: find("held"), judged: find("judged"), verdicts: find("verdicts"),
   attach: find("attach"), journal: find("journal"), history: find("history"), announcer: find("announcer"),
   examples: document.querySelectorAll(".example"),
 });

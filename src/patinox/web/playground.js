@@ -12,6 +12,7 @@ import { duration, pause } from "./timing.js";
 
 const METER_MS = 250;
 const CANCEL_TRIES = 4;
+const HELD_MS = 300;
 
 const OUTCOMES = {
   complete: "Complete.",
@@ -31,6 +32,7 @@ export class Playground {
   cutAt = null;
   ticker = null;
   positionDue = null;
+  verdicts = 0;
 
   /** `transport` is "eventsource" or "fetch". */
   constructor(transport) {
@@ -39,13 +41,13 @@ export class Playground {
 
   // Asking
 
-  async ask(prompt, model) {
+  async ask(prompt, model, pipeline) {
     this.leave();
     const asking = new AbortController();
     this.asking = asking;
     this.begin("sending");
     try {
-      const stream = await askUntilHeard(prompt, model, this.meter, asking.signal);
+      const stream = await askUntilHeard(prompt, model, pipeline, this.meter, asking.signal);
       this.asking = null;
       remember(stream.id, { prompt });
       this.attach(stream.id);
@@ -80,6 +82,22 @@ export class Playground {
     show(page.controls, true);
     this.reader = new Reader(id, this.transport, this.handlers());
     this.reader.attach();
+    this.watchHeld(this.reader);
+  }
+
+  /** While a pipeline stands before the stream: whether it holds text back just now, which no reader can see. */
+  async watchHeld(reader) {
+    while (reader === this.reader) {
+      const facts = await api.facts(reader.streamId).catch((error) => (error.status ? {} : null));
+      if (reader !== this.reader || (facts && !facts.pipeline)) return;
+      if (facts) {
+        show(page.guarded, true);
+        tell(page.held, facts.held ? `yes, by ${facts.pipeline}` : "no");
+        page.held.dataset.held = String(facts.held);
+        if (facts.state !== "open") return;
+      }
+      await pause(HELD_MS);
+    }
   }
 
   handlers() {
@@ -101,12 +119,23 @@ export class Playground {
     if (said) {
       this.meter.delta(seq, performance.now());
       if (said.text && seq > this.meter.replayUntil) this.announcer.read(said.text);
+    } else if (kind === "verdict") {
+      this.judged(data);
     } else if (kind === "usage") {
       this.ending.usage = data;
     } else if (kind === "message.end") {
       this.ending.reason = data.finish_reason ?? data.provider_reason;
     }
     this.ticker ??= setInterval(() => this.measure(), METER_MS);
+  }
+
+  judged({ validator, action, rule }) {
+    const what = `${rule ?? "a finding"}: ${action} (${validator})`;
+    journal(what);
+    this.verdicts += 1;
+    tell(page.verdicts, String(this.verdicts));
+    show(page.judged, true);
+    if (action !== "pass") this.answer.withheld(what);
   }
 
   /** Once a frame: a replay brings thousands of events at a time. */
@@ -240,6 +269,8 @@ export class Playground {
     this.meter = new Meter();
     this.ending = {};
     this.cutAt = null;
+    this.verdicts = 0;
+    for (const fact of [page.guarded, page.judged]) show(fact, false);
     clearNotice();
     setState(state);
     for (const fact of [page.position, page.rate, page.ttft, page.attach]) tell(fact, "–");
