@@ -55,7 +55,9 @@ from patinox.errors import (
     UnknownFormat,
     UpstreamError,
 )
-from patinox.formats.base import Format, Frame, Reader, Writer
+from patinox.formats.base import Format, Frame, Reader, StreamHead, Writer
+from patinox.formats.losses import Loss
+from patinox.formats.transformer import LossReport, StreamTransformer
 from patinox.incremental.handler import IncrementalResponseHandler
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.stores.memory import MemoryStore
@@ -86,6 +88,8 @@ __all__ = [
     "InvalidEventId",
     "Json",
     "LimitExceeded",
+    "Loss",
+    "LossReport",
     "MemoryStore",
     "OnAbandon",
     "Outcome",
@@ -106,9 +110,11 @@ __all__ = [
     "StreamClosed",
     "StreamExists",
     "StreamGone",
+    "StreamHead",
     "StreamLog",
     "StreamManager",
     "StreamNotFound",
+    "StreamTransformer",
     "StreamType",
     "StreamingConfig",
     "Text",

@@ -1,7 +1,7 @@
-"""The command line: `patinox serve | chat | tail | config | formats`.
+"""The command line: `patinox serve | chat | tail | convert | config | formats`.
 
 - main: the group, and what every command shares
-- serve, chat, tail, config_commands, formats_command: one command each
+- serve, chat, tail, convert, config_commands, formats_command: one command each
 - client: the calls on a server; pieces: its bytes as they come, cut into events; following: one stream read to its
   end across reconnects
 - transcript: events to what a person reads; screen: where that is shown

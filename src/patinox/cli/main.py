@@ -12,6 +12,7 @@ except ModuleNotFoundError:  # the library alone was installed
 
 from patinox.cli.chat import chat
 from patinox.cli.config_commands import config
+from patinox.cli.convert import convert
 from patinox.cli.formats_command import formats
 from patinox.cli.serve import serve
 from patinox.cli.tail import tail
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for command in (serve, chat, tail, config, formats):
+for command in (serve, chat, tail, convert, config, formats):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ _put = msgspec.structs.force_setattr  # only on events that were made here and n
 
 _PATTERNS = 4
 _PATIENCE = 32
+_MAX_STRAY_LINES = 200  # of an error over many lines
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
@@ -107,13 +108,23 @@ class GeminiReader:
 
     def _bare(self, line: str) -> None:
         """A line without a field name: an error, or a part of one."""
+        if not self._stray and not line.lstrip().startswith(("{", "[")):
+            self.problems.append("a line that is neither a field nor an error was passed over")
+            return
         self._stray.append(line)
+        if len(self._stray) > _MAX_STRAY_LINES:
+            self._stray = []
+            self.problems.append("lines that are neither fields nor an error were passed over")
+            return
         try:
             value = _decode("\n".join(self._stray))
         except (msgspec.DecodeError, RecursionError):
             return
         self._stray = []
-        if self._error is None:
+        first = value[0] if isinstance(value, list) and value else value
+        if not isinstance(first, dict) or "error" not in first:
+            self.problems.append("an object without `data:` that is no error was passed over")
+        elif self._error is None:
             self._error = _error(value)
 
     def _payload(self, text: str, event: str) -> Sequence[Any]:

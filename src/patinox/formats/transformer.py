@@ -17,7 +17,7 @@ import msgspec
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data
-from patinox.core.events import Native, RunEnd, RunStart
+from patinox.core.events import Native, RunEnd, RunStart, Usage
 from patinox.errors import InputError, TooLarge, UnknownFormat
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
 from patinox.formats.framing import encode_event
@@ -28,6 +28,8 @@ from patinox.incremental.assembler import Assembly
 
 DEFAULT_MAX_BYTES = 64 * 2**20
 
+_SAYS_LITTLE = frozenset({Native, RunStart, RunEnd, Usage})
+"""What readers also make of frames of other dialects."""
 _MAX_PROBLEMS = 100
 _MAX_WAITING = 32
 _LAST_S = 253_402_300_800  # the year 10000
@@ -97,7 +99,7 @@ class StreamTransformer:
         self._problems: list[str] = []
         self._problem_count = 0
         self._ending: End | Error | None = None
-        self._is_recognised = False
+        self._is_recognised = self._has_natives = False
         self._outcome = Outcome.COMPLETE
         self._broken_off: End | None = None
 
@@ -127,7 +129,7 @@ class StreamTransformer:
 
     @property
     def is_recognised(self) -> bool:
-        """Whether anything that was fed had a meaning in the source's dialect."""
+        """Whether what was fed is a stream in the source's dialect: it had content, or its end and nothing strange."""
         return self._is_recognised
 
     # bytes
@@ -223,7 +225,8 @@ class StreamTransformer:
         if not items:
             return b""
         if not self._is_recognised:
-            self._is_recognised = any(type(item) is not Native for item in items)
+            self._is_recognised = any(type(item) not in _SAYS_LITTLE for item in items)
+            self._has_natives = self._has_natives or any(type(item) is Native for item in items)
         if self._state is None:
             items = self._begun(items)
         made = b"".join([self._record(item) for item in items])
@@ -245,7 +248,7 @@ class StreamTransformer:
         return items
 
     def _end(self, ending: End | Error) -> bytes:
-        if isinstance(ending, Error) or ending.outcome is Outcome.COMPLETE:
+        if not self._has_natives and (isinstance(ending, Error) or ending.outcome is not Outcome.INTERRUPTED):
             self._is_recognised = True
         waiting = self._begun((), is_over=True) if self._state is None else ()
         made = b"".join([self._record(item) for item in waiting]) + self._record(ending, is_final=True)
