@@ -25,9 +25,13 @@ class Piece(msgspec.Struct):
     classes: str = ""
 
 
-_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+JSON_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _PROSE = {"/": "/"}
 _HEX_ESCAPE = 6
+_HEX = re.compile(r"\\u[0-9A-Fa-f]{0,4}")
+_HIGH = re.compile(r"\\u[Dd][89ABab][0-9A-Fa-f]{2}")
+_PAIR = re.compile(_HIGH.pattern + r"\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}")
+_HALF_PAIR = re.compile(_HIGH.pattern + r"\\(?:u(?:[Dd](?:[C-Fc-f][0-9A-Fa-f]?)?)?)?")
 
 
 class View:
@@ -54,11 +58,10 @@ class View:
         return self._literally() if self._escape else ""
 
     def _character(self, character: str, owners: list[int]) -> str:
+        owners.append(self._seen)
         if not self._escape and character != "\\":
-            owners.append(self._seen)
             self._seen += 1
             return character
-        owners.append(self._seen)
         self._pending.append((owners, len(owners) - 1))
         self._escape += character
         return self._judge()
@@ -68,34 +71,36 @@ class View:
         escape = self._escape
         if len(escape) == 1:
             return ""
-        if escape[1] == "u" and len(escape) <= _HEX_ESCAPE and all(c in _HEX for c in escape[2:]):
-            return self._whole(chr(int(escape[2:], 16))) if len(escape) == _HEX_ESCAPE else ""
-        if len(escape) == 2 and escape[1] in self._short:
-            return self._whole(self._short[escape[1]])
-        return self._again()
+        if _HIGH.fullmatch(escape):  # half of a character beyond U+FFFF (RFC 8259 §7): the other half may follow
+            return ""
+        if len(escape) > _HEX_ESCAPE:
+            if _PAIR.fullmatch(escape):
+                high, low = int(escape[2:6], 16), int(escape[8:], 16)
+                return self._take(len(escape), chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00))
+            return "" if _HALF_PAIR.fullmatch(escape) else self._take(_HEX_ESCAPE, chr(int(escape[2:6], 16)))
+        if _HEX.fullmatch(escape):
+            return self._take(len(escape), chr(int(escape[2:], 16))) if len(escape) == _HEX_ESCAPE else ""
+        if short := self._short.get(escape[1]):
+            return self._take(2, short)
+        return self._take(1, "\\")
 
-    def _whole(self, character: str) -> str:
-        self._escape = ""
-        self._pending.clear()
-        self._seen += 1
-        return character
-
-    def _again(self) -> str:
-        """No escape: the backslash stands for itself, and what follows it is looked at anew."""
-        rest, places = self._escape[1:], self._pending[1:]
-        self._escape, self._pending = "", []
-        out = "\\"
-        self._seen += 1
-        for character, (owners, at) in zip(rest, places, strict=True):
+    def _take(self, count: int, visible: str) -> str:
+        """The first `count` sent characters are one visible one; what follows them is looked at anew."""
+        for owners, at in self._pending[:count]:
             owners[at] = self._seen
-            if character != "\\" and not self._escape:
+        self._seen += 1
+        rest, places = self._escape[count:], self._pending[count:]
+        self._escape, self._pending = "", []
+        for character, place in zip(rest, places, strict=True):
+            if not self._escape and character != "\\":
+                place[0][place[1]] = self._seen
                 self._seen += 1
-                out += character
+                visible += character
             else:
-                self._pending.append((owners, at))
+                self._pending.append(place)
                 self._escape += character
-                out += self._judge()
-        return out
+                visible += self._judge()
+        return visible
 
     def _literally(self) -> str:
         out = self._escape
@@ -106,7 +111,6 @@ class View:
         return out
 
 
-_HEX = frozenset("0123456789abcdefABCDEF")
 _RUNS = re.compile(r'"|[^"\s{}\[\]:,]+|[\s{}\[\]:,]+')
 _INSIDE = re.compile(r'[^"\\]+|"|\\')
 
@@ -115,7 +119,7 @@ class JsonView:
     """Unescapes the strings of JSON text, and tells strings, scalars and structure apart."""
 
     def __init__(self) -> None:
-        self._view = View(_SHORT)
+        self._view = View(JSON_ESCAPES)
         self._inside = False
         self._escaped = False
 
