@@ -177,30 +177,31 @@ class Fanout:
             sink, cursor = subscription.sink, subscription.cursor
             if sink is None or cursor >= head or subscription.task is not None:
                 continue  # left, or was brought further, while the loop had other things to do
-            audience = subscription.audience if view.addresses(subscription.audience, cursor) else None
+            audience = subscription.audience
+            if audience is not None and not view.addresses(audience, cursor):
+                audience = None
             key = (sink.kind, cursor, audience)
-            if key not in packed:
-                packed[key] = self._pack(feed, view, sink, cursor, audience)
-            known = packed[key]
+            known = packed.get(key)
+            if known is None:
+                known = packed[key] = self._pack(feed, view, sink, cursor, audience)
             if known is None:
                 self._catch_up_later(subscription, None)
             else:
                 self._push(subscription, sink, known, head)
 
     def _push(self, subscription: Subscription, sink: Sink, packed: Packed, head: int) -> None:
-        subscription.cursor = packed.upto
-        subscription.said_end = packed.says_end
+        message, subscription.cursor, subscription.said_end, over = packed
         pending = None
-        if packed.message is not None:
+        if message is not None:
             subscription.quiet_ticks = 0
             try:
-                pending = sink.push(packed.message)
+                pending = sink.push(message)
             except Exception as error:
                 self._finish(subscription, error)
                 return
         if pending is not None or packed.upto < head:
             self._catch_up_later(subscription, pending)
-        elif packed.over:
+        elif over:
             self._finish(subscription)
 
     def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int, audience: str | None) -> Packed | None:

@@ -49,6 +49,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
+_OPEN = State.OPEN  # for what is asked for every frame: looking a member up takes longer than all the rest
+
+
 class End(NamedTuple):
     """How a connection ends: what its reader is told; after a violation the peer's bytes mean nothing any more."""
 
@@ -343,9 +346,9 @@ class FrameSink:
     def push(self, message: bytes) -> Awaitable[None] | None:
         """Writes now, or returns what waits for the transport and then writes. Raises ConnectionResetError."""
         socket = self._socket
-        if socket.is_full:
+        if socket._drained is not None:
             return self._later(message)
-        if socket.state is not State.OPEN:
+        if socket.state is not _OPEN:
             raise ConnectionResetError("the client has gone")
         socket.transport.write(message)
         return None

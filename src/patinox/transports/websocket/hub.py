@@ -19,6 +19,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from patinox.core.chunks import Text
 from patinox.core.codec import encode_data
+from patinox.delivery.driver import Driver
 from patinox.delivery.sink import Send
 from patinox.errors import ConnectionNotFound, InputError, LimitExceeded, PatinoxError, ShuttingDown
 from patinox.manager import ActiveStream, Relay, StreamManager
@@ -63,6 +64,7 @@ class WebSocketHandler:
         config = manager.config.websocket
         self.manager = manager
         self.connections: dict[str, WebSocketConnection] = {}
+        self._driver = Driver()
         self._door = Door((*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts))
         manager.on_drain(self._drain)
 
@@ -134,7 +136,7 @@ class WebSocketHandler:
         metadata: MutableMapping[str, Any] | None,
     ) -> None:  # fmt: skip
         direct = scope.get("extensions", {}).get(CONNECTION)
-        outlet: Outlet = AsgiOutlet(send) if direct is None else DirectOutlet(direct)
+        outlet: Outlet = AsgiOutlet(send, self._driver) if direct is None else DirectOutlet(direct)
         connection = WebSocketConnection(
             connection_id, self.manager, outlet, receive, send, address=address, metadata=metadata
         )

@@ -16,8 +16,9 @@ from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Protocol
 
 from patinox.core.chunks import EventId
+from patinox.delivery.driver import Driver
 from patinox.delivery.feed import Feed
-from patinox.delivery.sink import Send, start
+from patinox.delivery.sink import Send
 from patinox.delivery.subscription import Subscription
 from patinox.transports.websocket.frames import DirectSocket
 from patinox.transports.websocket.wire import DEFLATED, FRAMES, LINES, Packaging, end_of_reading
@@ -55,31 +56,23 @@ class Outlet(Protocol):
 
 
 class DirectOutlet:
-    """Frames, straight to our own server's socket."""
+    """Frames, straight to our own server's socket: its sink's `push` is the outlet's."""
 
-    __slots__ = ("_sink", "_socket", "packaging")
+    __slots__ = ("_socket", "kind", "packaging", "push")
 
     def __init__(self, socket: DirectSocket) -> None:
         self._socket = socket
-        self._sink = socket.direct_sink()
+        self.push = socket.direct_sink().push
         self.packaging = DEFLATED if socket.deflates else FRAMES
-
-    @property
-    def kind(self) -> str:
-        """Which sinks `pack` alike."""
-        return self.packaging.name
+        self.kind = self.packaging.name
 
     def pack(self, data: bytes, *, final: bool) -> Any:
-        """The frames as they are."""
-        return self._sink.pack(data, final=False)
-
-    def push(self, message: Any) -> Awaitable[None] | None:
-        """Writes them."""
-        return self._sink.push(message) if message else None
+        """The frames as they are: the end of one stream is not the end of its socket."""
+        return data
 
     async def say(self, message: bytes) -> None:
         """Writes one message."""
-        pending = self._sink.push(self._sink.pack(self.packaging.wrap(message), final=False))
+        pending = self.push(self.packaging.wrap(message))
         if pending is not None:
             await pending
 
@@ -92,14 +85,15 @@ class DirectOutlet:
 
 
 class AsgiOutlet:
-    """Messages, one ASGI event each."""
+    """Messages, one ASGI event each. A `driver` serves any number of outlets."""
 
-    __slots__ = ("_is_probed", "_needs_task", "_send", "_task", "packaging")
+    __slots__ = ("_is_probed", "_needs_task", "_send", "_start", "_task", "packaging")
 
     kind = "websocket"
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, driver: Driver) -> None:
         self._send = send
+        self._start = driver.start
         self._task: asyncio.Task[None] | None = None
         self._needs_task = False
         self._is_probed = False
@@ -115,10 +109,11 @@ class AsgiOutlet:
             return _in_turn(self, message)
         if self._needs_task:
             return self._finish(None, message) if message else None
-        for count, text in enumerate(message, 1):
-            pending = start(self._send({"type": "websocket.send", "text": text}))
+        start, send, rest = self._start, self._send, iter(message)
+        for text in rest:
+            pending = start(send({"type": "websocket.send", "text": text}))
             if pending is not None:
-                return self._finish(pending, message[count:])
+                return self._finish(pending, tuple(rest))
         return None
 
     def _finish(self, pending: Awaitable[None] | None, rest: Sequence[str]) -> Awaitable[None]:
@@ -164,7 +159,7 @@ class AsgiOutlet:
 
         def attempt() -> None:
             try:
-                pending = start(self._send({"type": "websocket.send", "text": text}))
+                pending = self._start(self._send({"type": "websocket.send", "text": text}))
             except Exception as error:
                 if not tried.done():
                     tried.set_exception(error)
