@@ -17,6 +17,7 @@ from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
 from patinox.testing.fakes import FakeSink
 
+Told = list[int | tuple[int, int]]
 NATIVE = SseWire(PATINOX, ids=True, controls=True)
 
 
@@ -30,7 +31,7 @@ class PushedReader:
         feed = stream.feed
         self.fanout = stream.manager.fanout
         self.sink: Any = FakeSink(suspended=suspended) if sink is None else sink
-        attachment = feed.attach(parse_after(after), snapshots=wire.controls)
+        attachment = feed.attach(parse_after(after), snapshots=False)  # its opening is not sent
         self.subscription = Subscription(feed, feed.view(format_, wire), attachment, audience)
         self.subscription.open()
         self.done: asyncio.Future[None] = self.fanout.deliver(self.subscription, self.sink)
@@ -38,6 +39,8 @@ class PushedReader:
     async def leave(self) -> None:
         await self.fanout.drop(self.subscription)
         self.subscription.close()
+        if not self.done.cancel():
+            _ = self.error  # was looked at, or does not matter
 
     @property
     def events(self) -> list[ServerSentEvent]:
@@ -45,16 +48,9 @@ class PushedReader:
         return EventStreamParser().feed(self.sink.data)
 
     @property
-    def told(self) -> list[int | tuple[int, int]]:
+    def told(self) -> Told:
         """What arrived, in order: the sequences of records, and gaps as (from, to)."""
-        told: list[int | tuple[int, int]] = []
-        for event in self.events:
-            if event.event == "gap":
-                gap = msgspec.json.decode(event.data)
-                told.append((gap["from"], gap["to"]))
-            elif event.id:
-                told.append(sequence_of(event.id))
-        return told
+        return told_in(self.sink.data)
 
     @property
     def error(self) -> BaseException | None:
@@ -62,12 +58,24 @@ class PushedReader:
         return self.done.exception() if self.done.done() and not self.done.cancelled() else None
 
 
+def told_in(data: bytes) -> Told:
+    """The sequences of the records in native frames, in order, and gaps as (from, to)."""
+    told: Told = []
+    for event in EventStreamParser().feed(data):
+        if event.event == "gap":
+            gap = msgspec.json.decode(event.data)
+            told.append((gap["from"], gap["to"]))
+        elif event.id:
+            told.append(sequence_of(event.id))
+    return told
+
+
 def sequence_of(event_id: str) -> int:
     _, _, sequence = event_id.rpartition("-")
     return int(sequence.partition(".")[0])
 
 
-def covered(told: list[int | tuple[int, int]], after: int = 0) -> int:
+def covered(told: Told, after: int = 0) -> int:
     """The last sequence that was told, if nothing was left out, repeated or out of order; else an AssertionError."""
     for item in told:
         first, last = (item, item) if isinstance(item, int) else item

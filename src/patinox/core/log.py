@@ -163,9 +163,11 @@ class StreamLog:
         if sequence >= self.head:
             return 0
         mark = sequence // _MARK_EVERY
-        begin = max(mark * _MARK_EVERY, self.first - 1)
-        read = sum([len(chunk.payload) for chunk in self.window.slice(begin, max(0, sequence - begin))])
-        return self.size_bytes - self._marks[mark] - read
+        if sequence < self.first - 1:
+            return self.size_bytes - self._marks[mark]
+        after_next = self.size_bytes - self._marks[mark + 1] if mark + 1 < len(self._marks) else 0
+        upto_next = self.window.slice(sequence, (mark + 1) * _MARK_EVERY - sequence)
+        return after_next + sum([len(chunk.payload) for chunk in upto_next])
 
     def slice(self, after: int, limit: int = 256) -> Sequence[StreamChunk]:
         """Up to `limit` hot chunks after the sequence `after`."""

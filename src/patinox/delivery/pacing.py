@@ -172,12 +172,13 @@ class Pacing:
             return
         chunks, size_bytes = handler.patience(Lag(0, 0))
         for member in tuple(self._feed.members):
-            if member.is_waiting or member.is_lost:  # at the head, but for what it is just about to be given
+            if member.is_lost:
                 continue
             lag = self._lag(max(member.cursor, member.since))
-            if handler.exceeds(lag):
+            is_busy = not member.is_waiting  # else it is just about to be given what it lags, as much as it takes
+            if is_busy and handler.exceeds(lag):
                 yield member, True
-            elif handler.drops(lag):
+            elif is_busy and handler.drops(lag):
                 yield member, False
             else:
                 patience = handler.patience(lag)
