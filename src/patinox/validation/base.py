@@ -78,7 +78,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Scanner(Protocol):
-    """Reads one lane. The two promises are at the top of this module."""
+    """Reads one lane. The two promises are at the top of this module.
+
+    A scanner with an attribute `reads_source = True` is fed the text as it was sent, escapes and all. Its findings
+    must then start at 0 or be decided at the close, with a frontier beyond any text. One with `asking` true lets text
+    leave that it may still find something in; the end of a message waits for it.
+    """
 
     @property
     def frontier(self) -> int:

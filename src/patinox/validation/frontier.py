@@ -4,10 +4,8 @@
          └──► queue ─────────────────────────► leaves, in order, as far as the head's lane has decided
 
 Records wait in one queue, so their order never changes: a delta leaves character by character as its lane decides;
-everything else leaves when it is at the head. A lane is a text that its reader sees as one. The text blocks of a
-message are one lane, whatever comes between them, and so are its reasoning blocks and its refusals: a hold goes on
-across their ends. The arguments of each tool call are a lane of their own, since JSON parts them. Lanes end with their
-message, at the latest with the run.
+everything else leaves when it is at the head. A lane is a text that its reader sees as one (`places.py`), so a hold
+goes on across the ends of blocks. Lanes end with their message, at the latest with the run.
 
 What leaves never depends on how the text was cut: `tests/properties/test_frontier_properties.py`.
 """
@@ -36,18 +34,15 @@ from patinox.errors import ConfigError, InvalidChunk
 from patinox.validation.aggregates import as_json, parsed, values, without_ext
 from patinox.validation.base import Channel, LaneInfo, Validator
 from patinox.validation.lanes import Found, Group, Lane
+from patinox.validation.places import CALLS, Places
 from patinox.validation.release import TextEntry, cut
-from patinox.validation.views import JsonView, View
+from patinox.validation.views import JsonView
 
 _replace = msgspec.structs.replace
 
 MAX_HELD_CHARS: Final = 1_000_000
 _RECORD_CHARS: Final = 100  # what a record without text counts as
 
-_CHANNELS: Final[dict[str, Channel]] = {
-    "reasoning": "reasoning", "reasoning_summary": "reasoning", "refusal": "refusal",
-    "tool_call": "arguments", "server_tool_call": "arguments",
-}  # fmt: skip
 _BLOCKED_STATUS: Final = 422
 _FAILED_STATUS: Final = 500
 
@@ -90,11 +85,8 @@ class ValidationStage:
         self._max_held_chars, self._allow_binary = max_held_chars, allow_binary
         self._queue: deque[TextEntry | Plain | Closing] = deque()
         self._held_chars = 0
-        self._lanes: dict[Any, Lane] = {}  # by key: the open ones
-        self._by_delta: dict[tuple[int, int | None, str], Lane] = {}
-        self._blocks: dict[tuple[int, int | None], BlockStart] = {}
+        self._places = Places(lambda info, key, view: Lane(info, key, self._validators, view, self._failed))
         self._sent: dict[tuple[int, int | None], list[str]] = {}  # argument text that has left
-        self._spoken: dict[tuple[int, int | None], bool] = {}  # blocks that had deltas; whether there was text in them
         self._failure: Error | None = None
         self._over = False
         self.failures: dict[str, int] = {}
@@ -113,7 +105,7 @@ class ValidationStage:
         return {
             "held_records": len(self._queue),
             "held_chars": self._held_chars,
-            "lanes": len(self._lanes),
+            "lanes": len(self._places),
             "failures": sum(self.failures.values()),
         }
 
@@ -127,8 +119,7 @@ class ValidationStage:
             if kind is BlockDelta:
                 self._delta(record, out)
             elif kind is Text:
-                lane = self._by_delta.get((0, None, "text.append"))
-                self._text(record, lane or self._lane_of(0, None, "text.append"), out)
+                self._text(record, self._places.lane(0, None, "text.append"), out)
             else:
                 self._other(record, out)
         return out
@@ -137,7 +128,7 @@ class ValidationStage:
         """The source is over: everything held is decided, as far as nobody else has to be asked."""
         out: list[Any] = []
         if not self._over:
-            self._close_lanes(None)
+            self._close_lanes(self._places.all())
             self._release(out)
         return out
 
@@ -155,15 +146,16 @@ class ValidationStage:
     def _delta(self, record: BlockDelta, out: list[Any]) -> None:
         op = record.op
         if op == "text.append" or op == "json.append":
-            lane = self._by_delta.get((record.message, record.block, op))
-            self._text(record, lane or self._lane_of(record.message, record.block, op), out)
+            self._text(record, self._places.lane(record.message, record.block, op), out)
         elif op == "replace" and isinstance(record.value, str | None):
             self._replacement(record, out)
         elif op == "bytes.append" and not self._allow_binary:
             self._refuse_binary(out)
         elif op == "logprobs.add":
             return  # they repeat the text in pieces that no validator has seen
-        elif op in ("opaque.append", "opaque.set") and self._kind(record) != "tool_result":
+        elif (
+            op in ("opaque.append", "opaque.set") and self._places.kind((record.message, record.block)) != "tool_result"
+        ):
             self._enqueue(Plain([without_ext(record)]), out)  # signed or encrypted: nobody reads it but its maker
         else:
             self._checked(record, out)
@@ -184,15 +176,15 @@ class ValidationStage:
 
     def _replacement(self, record: BlockDelta, out: list[Any]) -> None:
         """A block's text is put anew: a lane of its own begins, and what was held of the old one is decided."""
-        op = "json.append" if self._kind(record) in ("tool_call", "server_tool_call") else "text.append"
-        lane = self._lane_of(record.message, record.block, op)
-        self._close_lane(lane)
+        op = "json.append" if self._places.kind((record.message, record.block)) in CALLS else "text.append"
+        lane = self._places.lane(record.message, record.block, op)
+        self._close_lanes([lane])
         text = record.text or record.value or ""
         whole = _replace(record, text=text, value=None)
         if not text:
             self._enqueue(Plain([without_ext(whole)]), out)
             return
-        lane = self._lane_of(record.message, record.block, op)
+        lane = self._places.lane(record.message, record.block, op)
         self._queue.append(TextEntry(whole, lane, lane.feed(text), replaces=True))
         self._held_chars += len(text)
         self._release(out)
@@ -200,20 +192,20 @@ class ValidationStage:
     def _other(self, record: Any, out: list[Any]) -> None:
         match record:
             case BlockStart():
-                self._blocks[record.message, record.block] = record
+                self._places.begin(record)
                 self._checked(record, out)
             case MessageStart() | MessageEnd():
                 if isinstance(record, MessageEnd):
-                    self._close_lanes(record.message)
+                    self._close_lanes(self._places.of_message(record.message))
                 self._checked(record, out)
             case BlockEnd():
-                self._close_arguments(record.message, record.block)
+                self._close_lanes(self._places.of_call(record.message, record.block))
                 self._block_end(record, out)
             case ToolReady():
-                self._close_arguments(record.message, record.block)
+                self._close_lanes(self._places.of_call(record.message, record.block))
                 self._tool_ready(record, out)
             case RunEnd() | Error() | End():
-                self._close_lanes(None)
+                self._close_lanes(self._places.all())
                 self._checked(record, out)
             case Binary() if not self._allow_binary:
                 self._refuse_binary(out)
@@ -221,14 +213,14 @@ class ValidationStage:
                 self._checked(record, out)
 
     def _block_end(self, record: BlockEnd, out: list[Any]) -> None:
-        if (record.message, record.block) not in self._spoken:
+        if not self._places.had_deltas((record.message, record.block)):
             self._checked(record, out)
             return
         self._enqueue(Plain((), lambda: _replace(record, ext=None, value=None)), out)
 
     def _tool_ready(self, record: ToolReady, out: list[Any]) -> None:
         place = record.message, record.block
-        if not self._spoken.get(place):
+        if not self._places.had_text(place):
             self._checked(record, out)
             return
 
@@ -260,7 +252,7 @@ class ValidationStage:
         """The value without what is withheld; verdicts go to `told`, with an `Error` last where it blocks."""
         channel: Channel = "arguments" if name == "arguments" else "value"
         place = (record.message, record.block) if isinstance(record, Event) else (0, None)
-        info = LaneInfo(channel, *place, getattr(record, "name", None))
+        info = LaneInfo(channel, *place, getattr(record, "name", None) or self._places.tool(place))
         lane = Lane(info, None, self._validators, JsonView(), self._failed)
         if not lane.watched:
             return value
@@ -283,49 +275,16 @@ class ValidationStage:
 
     # --- lanes
 
-    def _kind(self, record: BlockDelta) -> str:
-        start = self._blocks.get((record.message, record.block))
-        return start.of if start else "text"
-
-    def _lane_of(self, message: int, block: int | None, op: str) -> Lane:
-        start = self._blocks.get((message, block))
-        kind = start.of if start else "text"
-        is_json = op == "json.append"
-        channel: Channel = "arguments" if is_json else _CHANNELS.get(kind, "text")
-        alone = channel == "arguments"
-        key = (message, kind, op, block if alone else None)
-        lane = self._lanes.get(key)
-        if lane is None:
-            info = LaneInfo(channel, message, block if alone else None, start.name if start else None)
-            view = JsonView() if is_json else View()
-            lane = self._lanes[key] = Lane(info, key, self._validators, view, self._failed)
-        lane.starts.setdefault(block, lane.fed)
-        self._by_delta[message, block, op] = lane
-        self._spoken.setdefault((message, block), False)
-        return lane
-
     def _open_lanes(self) -> list[Lane]:
         """Lanes that are open, or that something in the queue waits for."""
-        waiting = {id(e.lane): e.lane for e in self._queue if not isinstance(e, Plain)}
-        return list({**{id(lane): lane for lane in self._lanes.values()}, **waiting}.values())
+        waiting = {id(entry.lane): entry.lane for entry in self._queue if not isinstance(entry, Plain)}
+        return list({**{id(lane): lane for lane in self._places.all()}, **waiting}.values())
 
-    def _close_arguments(self, message: int, block: int | None) -> None:
-        for lane in [lane for lane in self._lanes.values() if lane.info.channel == "arguments"]:
-            if lane.info.message == message and lane.info.block == block:
-                self._close_lane(lane)
-
-    def _close_lanes(self, message: int | None) -> None:
-        for lane in list(self._lanes.values()):
-            if message is None or lane.info.message == message:
-                self._close_lane(lane)
-
-    def _close_lane(self, lane: Lane) -> None:
-        lane.close()
-        del self._lanes[lane.key]
-        if lane.fed:
-            self._spoken.update(((lane.info.message, block), True) for block in lane.starts)
-        self._by_delta = {place: other for place, other in self._by_delta.items() if other is not lane}
-        self._queue.append(Closing(lane))
+    def _close_lanes(self, lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            lane.close()
+            self._places.end(lane)
+            self._queue.append(Closing(lane))
 
     def _failed(self, validator: Validator, error: Exception) -> bool:
         """A validator raised. Whether to go on without it."""
@@ -339,7 +298,7 @@ class ValidationStage:
         told = Plain([Verdict(validator=validator.name, action="open", details={"error": what})])
         self._queue.append(told)
         self._held_chars += told.size
-        for lane in self._lanes.values():
+        for lane in self._open_lanes():
             lane.leave_out(validator)
         return True
 
@@ -380,7 +339,7 @@ class ValidationStage:
 
     def _let_lane_end(self, entry: Closing, out: list[Any], field: str | None) -> bool:
         lane = entry.lane
-        if not lane.settled:
+        if not lane.settled or lane.asking:
             return False
         for group in lane.groups:
             if not group.announced and self._tell(entry, group, out, field):
@@ -409,9 +368,11 @@ class ValidationStage:
 
     def _tell(self, entry: TextEntry | Closing, group: Group, out: list[Any], field: str | None) -> bool:
         """Emits a group's verdicts; whether the stream ends with it. `field` is a value's."""
-        group.announced = True
-        lane = entry.lane
         record = entry.record if isinstance(entry, TextEntry) else None
+        return self._announce(entry.lane, record, group, out, field)
+
+    def _announce(self, lane: Lane, record: Any, group: Group, out: list[Any], field: str | None) -> bool:
+        group.announced = True
         block = getattr(record, "block", lane.info.block)
         start = lane.starts.get(block, 0)
         out += [_verdict(found, lane.info.message, block, start, field) for found in group.found]

@@ -62,8 +62,8 @@ class Lane:
     """What is known about one text that somebody will read as one."""
 
     __slots__ = (
-        "_broken", "_closed", "_failed", "_found", "_scanners", "_view", "adjusted", "dropping", "fed", "groups",
-        "info", "key", "last", "late", "limit", "passed", "starts",
+        "_broken", "_closed", "_failed", "_found", "_reads_source", "_scanners", "_view", "adjusted", "dropping",
+        "fed", "groups", "info", "key", "last", "late", "limit", "passed", "starts",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +71,7 @@ class Lane:
     ) -> None:
         self.info, self.key, self._view, self._failed = info, key, view, failed
         self._scanners: list[tuple[int, Validator, Scanner]] = []
+        self._reads_source = False
         self._found: list[Found] = []
         self._broken = self._closed = False
         self.groups: deque[Group] = deque()  # told, and not yet passed by what leaves
@@ -93,6 +94,7 @@ class Lane:
         else:
             if scanner is not None:
                 self._scanners.append((order, validator, scanner))
+                self._reads_source = self._reads_source or getattr(scanner, "reads_source", False)
 
     @property
     def watched(self) -> bool:
@@ -104,22 +106,27 @@ class Lane:
         """Whether all that was fed is decided."""
         return self.limit >= self.fed and not self._found and not self._broken
 
+    @property
+    def asking(self) -> bool:
+        """Whether somebody is still asked about text that may have left."""
+        return any(getattr(scanner, "asking", False) for _, _, scanner in self._scanners)
+
     def feed(self, text: str) -> Piece:
         """Takes the next piece of what is sent."""
         piece, visible = self._view.feed(text)
-        self._scan(visible)
+        self._scan(visible, text)
         return piece
 
     def poll(self) -> None:
         """Asks the scanners whether anything was decided meanwhile."""
-        self._scan("")
+        self._scan("", "")
 
     def close(self) -> None:
         """The lane is over."""
         if self._closed:
             return
         if rest := self._view.close():
-            self._scan(rest)
+            self._scan(rest, "")
         self._closed = True
         self._ask(lambda scanner: scanner.close())
 
@@ -128,9 +135,12 @@ class Lane:
         self._scanners = [entry for entry in self._scanners if entry[1] is not validator]
         self._settle()
 
-    def _scan(self, visible: str) -> None:
+    def _scan(self, visible: str, sent: str) -> None:
         self.fed += len(visible)
-        self._ask(lambda scanner: scanner.feed(visible))
+        if self._reads_source:
+            self._ask(lambda scanner: scanner.feed(sent if getattr(scanner, "reads_source", False) else visible))
+        else:
+            self._ask(lambda scanner: scanner.feed(visible))
 
     def _ask(self, question: Callable[[Scanner], Sequence[Finding]]) -> None:
         for order, validator, scanner in self._scanners:

@@ -77,9 +77,9 @@ class View:
             if _PAIR.fullmatch(escape):
                 high, low = int(escape[2:6], 16), int(escape[8:], 16)
                 return self._take(len(escape), chr(0x10000 + ((high - 0xD800) << 10) + low - 0xDC00))
-            return "" if _HALF_PAIR.fullmatch(escape) else self._take(_HEX_ESCAPE, chr(int(escape[2:6], 16)))
+            return "" if _HALF_PAIR.fullmatch(escape) else self._take(_HEX_ESCAPE, _unit(escape[2:6]))
         if _HEX.fullmatch(escape):
-            return self._take(len(escape), chr(int(escape[2:], 16))) if len(escape) == _HEX_ESCAPE else ""
+            return self._take(len(escape), _unit(escape[2:])) if len(escape) == _HEX_ESCAPE else ""
         if short := self._short.get(escape[1]):
             return self._take(2, short)
         return self._take(1, "\\")
@@ -109,6 +109,12 @@ class View:
             self._seen += 1
         self._escape, self._pending = "", []
         return out
+
+
+def _unit(digits: str) -> str:
+    """The character of four hexadecimal digits; half of a pair without its other half is none (U+FFFD)."""
+    code = int(digits, 16)
+    return "\ufffd" if 0xD800 <= code < 0xE000 else chr(code)
 
 
 _RUNS = re.compile(r'"|[^"\s{}\[\]:,]+|[\s{}\[\]:,]+')
