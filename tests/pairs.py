@@ -194,3 +194,7 @@ def recordings() -> Iterator[Stream]:
     for source in RECORDED:
         for path in sorted((FOLDER / source).glob("*.sse")):
             yield Stream(source, path.stem, path.read_bytes())
+
+
+STREAMS = {f"{stream.source}-{stream.name}": stream for stream in (*invented(), *recordings())}
+"""All of them, by a name."""

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.dialects import read
 from tests.facts import Losses, facts, lost
-from tests.pairs import Stream, invented, recordings
+from tests.pairs import RECORDED, STREAMS, Stream
 
 from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockDelta, BlockEnd, BlockStart, MessageEnd, MessageStart, RunEnd, RunStart, ToolReady
@@ -19,13 +19,12 @@ from patinox.formats.registry import builtin
 from patinox.formats.transformer import StreamTransformer
 
 FORMATS = builtin()
-STREAMS = {f"{stream.source}-{stream.name}": stream for stream in (*invented(), *recordings())}
 
 
 def _params() -> Iterator[Any]:
     """All invented streams and every third recording; the others are slow."""
     for number, (name, stream) in enumerate(STREAMS.items()):
-        is_quick = stream.source not in ("anthropic", "gemini", "openai-chat", "openai-responses") or number % 3 == 0
+        is_quick = stream.source not in RECORDED or number % 3 == 0
         yield pytest.param(name, marks=() if is_quick else pytest.mark.slow)
 
 

@@ -54,8 +54,12 @@ def join(state: MessageState, data: Event) -> Written:
     if joint is None:
         shape = ext.get("frame")
         name = ext.get("event", shape.get("type") if shape else "")
-        joint = Joint(shape, name if isinstance(name, str) and name.isprintable() else "")
-    state, flushed = _track(state, data, joint.frame or ext)
+        joint = Joint(shape, name if isinstance(name, str) and name.isprintable() else "", before=_outside(state))
+    flushed: Sequence[Frame] = ()
+    if isinstance(data, MessageStart):
+        state, flushed = stopped(state)
+        joint = replace(joint, before=_outside(state)) if flushed else joint
+    state = _track(state, data, joint.frame or ext)
     if isinstance(data, Native) and data.dialect == DIALECT and joint.frame is None:
         return native(state, data)
     if isinstance(data, BlockDelta):
@@ -76,6 +80,10 @@ def join(state: MessageState, data: Event) -> Written:
     return state, (*flushed, Frame(_encode(body), joint.event))
 
 
+def _outside(state: MessageState) -> MessageState:
+    return replace(state, joint=None, plain=None)
+
+
 def _ext(data: Event) -> dict[str, Any]:
     """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
     ext = (data.ext or {}).get(DIALECT)
@@ -90,15 +98,13 @@ def _payload(data: ToolResult | ToolError | Usage) -> Any:
     return data.details if isinstance(data, ToolError) else data.result
 
 
-def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
+def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> MessageState:
     """Notes what the frame begins and ends."""
-    frames: Sequence[Frame] = ()
     if isinstance(data, RunStart):
-        return replace(state, model=data.model or state.model), ()
+        return replace(state, model=data.model or state.model)
     if isinstance(data, MessageStart):
-        state, frames = stopped(state)
         message = _object(shape.get("message"))
-        state = replace(
+        return replace(
             state,
             begun=True,
             id=data.provider_id or state.id,
@@ -106,19 +112,19 @@ def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> Written:
             reason=_word(message.get("stop_reason")),
             stop_sequence=_word(message.get("stop_sequence")),
         )
-    elif isinstance(data, BlockStart):
+    if isinstance(data, BlockStart):
         index = shape.get("index")
         index = index if type(index) is int else state.blocks
-        state = put(replace(state, blocks=max(state.blocks, index + 1)), slot_of(data, index))
-    elif isinstance(data, BlockDelta) and data.op in CALL_OPS:
-        state = grown(state, data)
-    elif isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
-        state = drop(state, slot)
-    elif isinstance(data, Usage):
+        return put(replace(state, blocks=max(state.blocks, index + 1)), slot_of(data, index))
+    if isinstance(data, BlockDelta) and data.op in CALL_OPS:
+        return grown(state, data)
+    if isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
+        return drop(state, slot)
+    if isinstance(data, Usage):
         state = counted(state, data)
         if shape.get("type") == "message_delta":
             state = _told(state, _object(shape.get("delta")))
-    return state, frames
+    return state
 
 
 def _told(state: MessageState, delta: dict[str, Any]) -> MessageState:

@@ -41,11 +41,15 @@ class Slot(msgspec.Struct, frozen=True):
 
 
 class Joint(msgspec.Struct, frozen=True):
-    """A frame of which some events have come: its shape and name, and its payloads so far."""
+    """A frame of which some events have come: its shape and name, and its payloads so far.
+
+    `before` is the state that its readers are in.
+    """
 
     frame: dict[str, Any] | None
     event: str = ""
     payloads: tuple[Any, ...] = ()
+    before: MessageState | None = None
 
 
 class MessageState(msgspec.Struct, frozen=True):

@@ -99,6 +99,8 @@ class AnthropicWriter:
         Clients count blocks, so those that are over have to be there. A call that is under way comes with the
         arguments it had, as half of them would be no JSON.
         """
+        if state.joint is not None and state.joint.before is not None:  # half a frame has opened nothing yet
+            state = state.joint.before
         if not state.begun:
             return ()
         opened = {slot.index: slot for slot in state.slots if slot.index >= 0}
@@ -124,6 +126,8 @@ def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:
     frames: Sequence[Frame] = ()
     if state.unstopped >= 0 and not _belongs(state, data):
         state, frames = release(state)
+        if state.joint is not None and state.joint.before is not None:
+            state = replace(state, joint=replace(state.joint, before=release(state.joint.before)[0]))
     if state.joint is not None or (data.ext is not None and DIALECT in data.ext):
         state, more = join(state, data)
     else:

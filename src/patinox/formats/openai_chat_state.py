@@ -45,9 +45,13 @@ class Alternative(msgspec.Struct, frozen=True):
 
 
 class Joint(msgspec.Struct, frozen=True):
-    """A frame of which some events have come: what was special about it, and its payloads so far."""
+    """A frame of which some events have come: what was special about it, and its payloads so far.
+
+    `before` is the state that its readers are in.
+    """
 
     ext: dict[str, Any]
+    before: ChatState | None = None
     payloads: tuple[Any, ...] = ()
     deltas: int = 0
     key: str = ""

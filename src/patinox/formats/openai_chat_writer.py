@@ -97,6 +97,8 @@ class OpenAIChatWriter:
 
     def openers(self, state: ChatState, assembly: Assembly) -> Sequence[Frame]:
         """The role of every open choice, and the head of every tool call that is under way."""
+        if state.joint is not None and state.joint.before is not None:  # half a frame has opened nothing yet
+            state = state.joint.before
         frames = []
         for index, choice in state.choices.items():
             if not choice.ended:
@@ -117,6 +119,7 @@ def _join(state: ChatState, data: Event) -> Written:
     if state.joint is None and type(data) is BlockDelta and (once := _only_once(state, data)):
         state, (plain,) = _delta(state, data)
         return state, (Frame(plain.data[:-1] + b"," + _encode(once)[1:]),)
+    joint = state.joint or Joint(_ext(data), replace(state, plains=()) if data.more else None)
     state = track(state, data)
     if isinstance(data, RunStart):
         state = replace(state, model=data.model or state.model)
@@ -124,7 +127,6 @@ def _join(state: ChatState, data: Event) -> Written:
         state = ended(state, data.choice)
     elif isinstance(data, RunEnd) and state.envelope is None:
         state = replace(state, envelope={})  # a stream that was only [DONE]
-    joint = state.joint or Joint(_ext(data))
     if isinstance(data, BlockDelta):
         key = shape_key(data.message, data.block, data.op)
         joint = replace(joint, payloads=(*joint.payloads, _payload(data)), deltas=joint.deltas + 1, key=key)
