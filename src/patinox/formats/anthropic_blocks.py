@@ -109,7 +109,7 @@ class BlocksReader:
             value = neutral_citation(value)
         shape = {**delta, key: self._grow(block, op, value)}
         plain = DELTAS.get((block.of, op)) == (kind, key) and len(delta) == 2
-        return shape, plain and (op != "annotation.add" or citation(value) == delta[key])
+        return shape, plain and (op != "annotation.add" or (value is not None and citation(value) == delta[key]))
 
     def stop(self, block: Block) -> None:
         """A block ends. A call whose arguments are all there is ready; otherwise it shows in what follows."""
