@@ -177,6 +177,31 @@ async def test_an_upstreams_own_pipeline_is_not_the_clients_to_change(upstream: 
             await client.chat.completions.create(**ASK, extra_headers={"Patinox-Pipeline": "guarded"})
 
 
+@pytest.mark.parametrize("action", ["redact", "block"])
+async def test_a_configured_validator_keeps_a_key_from_every_reader(upstream: ScriptedUpstream, action: str) -> None:
+    pytest.importorskip("patinox.manager.validators")
+    key = "sk-proj-" + "aB3dE5gH7jK9" * 4
+    upstream.script(words("It is ", *key, " there."))
+    settings: Any = {
+        "pipelines__safe__validators": [{"use": "secrets", "action": action}],
+        "gateway__upstreams__fake__pipeline": "safe",
+    }
+    async with serving({"fake": upstream.url}, **settings) as server, aiohttp.ClientSession(server.url) as http:
+        await (await http.post("/v1/chat/completions?detached=true", json=ASK)).read()
+        await idle()
+        stream = server.only_stream()
+        for name in ("text", "openai-chat", "anthropic", "ai-sdk", "patinox"):
+            try:
+                body = await (await http.get(f"/v1/streams/{stream.id}?format={name}")).text()
+            except aiohttp.ClientPayloadError:  # how plain text says that it broke off
+                body = ""
+            assert key[:12] not in body
+        assert key[:12] not in str(stream.snapshot())
+    blocked = stream.assembly.error
+    assert stream.assembly.content == ("It is " if blocked else "It is [redacted] there.")
+    assert (blocked.code if blocked else "redacted") == ("blocked" if action == "block" else "redacted")
+
+
 async def test_a_pipeline_that_is_not_there_is_refused_before_the_upstream_is_asked(
     upstream: ScriptedUpstream, server: Serving
 ) -> None:

@@ -72,7 +72,7 @@ class Cutter:
         end = self._unit_end(start, limit)
         if end is not None or limit is None:
             return end
-        safe = self._safe(start, limit)
+        safe = self._safe(start, limit, limit)
         end = safe if safe > start else limit
         self._forced(self._text[start:end])
         return end
@@ -82,19 +82,29 @@ class Cutter:
         place, seen = start, max(self._seen, start)
         self._seen = len(self._text)
         while (end := self._unit.end(self._text, place, seen)) is not None and (limit is None or end <= limit):
-            if self._safe(start, end) == end:
+            if self._safe(start, end, limit) == end:
                 return end
             place = seen = end
             self._seen = start  # what a guard does not agree to yet has to be looked at again
         return None
 
-    def _safe(self, start: int, end: int) -> int:
-        """The last place at or before `end` that every guard agrees to."""
+    def _safe(self, start: int, end: int, limit: int | None = None) -> int:
+        """The last place at or before `end` that every guard agrees to.
+
+        They see no further than the character behind `limit`, so that it makes no difference how much has come.
+        """
+        if not self._guards:
+            return end
+        if limit is not None:
+            return start + self._agreed(self._text[start : limit + 1], 0, end - start)
+        return self._agreed(self._text, start, end)
+
+    def _agreed(self, text: str, start: int, end: int) -> int:
         agreed = -1
         while agreed != end and end > start:
             agreed = end
             for guard in self._guards:
-                end = guard(self._text, start, end)
+                end = guard(text, start, end)
         return end
 
     def _forced(self, piece: str) -> None:

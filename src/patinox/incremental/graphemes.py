@@ -19,6 +19,8 @@ def graphemes(text: str, start: int, end: int) -> int:
     """
     if end > start and text[end - 1] == "\n":
         return end
+    if text[start : end + 1].isascii():  # one character each, but for CR LF
+        return end - 1 if end == len(text) or text[end - 1 : end + 1] == "\r\n" else end
     last = start
     for found in _CLUSTER.finditer(text, start):
         if found.end() > end or (found.end() == len(text) and found.end() - found.start() < _LONGEST):

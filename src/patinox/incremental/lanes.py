@@ -195,21 +195,19 @@ class LaneStage:
             lane = self._lanes[key]
             self._said(key, lane, lane.worker.close(), out)
             del self._lanes[key]
+            for waiting in self._queue:  # nobody waits for it any more, nor for a lane that takes its place
+                waiting.marks.pop(key, None)
 
     def _settle(self, out: list[Any]) -> None:
         while self._queue:
             first = self._queue[0]
-            blocked = [key for key, mark in first.marks.items() if not self._passed(key, mark)]
+            blocked = [key for key, mark in first.marks.items() if not self._lanes[key].passed(mark)]
             if blocked and len(self._queue) <= MAX_WAITING:
                 return
             if blocked:
                 self._end(blocked, out)
             else:
                 out.append(self._queue.pop(0).data)
-
-    def _passed(self, key: LaneKey, mark: int) -> bool:
-        lane = self._lanes.get(key)
-        return lane is None or lane.passed(mark)
 
 
 def lane_of(data: Any) -> tuple[LaneKey | None, str]:

@@ -11,7 +11,7 @@ import re
 from typing import Protocol
 
 _BREAK = r"\r\n|\n|\r(?=[^\n])"
-_WORD = re.compile(r"(?<=\S)(?:\r\n|\r(?=[^\n])|[^\S\r])")
+_WORD = re.compile(r"\S(?:\r\n|\r(?=[^\n])|[^\S\r])")
 _LINE = re.compile(_BREAK)
 _SENTENCE = re.compile(
     rf"[.!?…][\"'’”»)\]]{{0,8}}(?:\r\n|\r(?=[^\n])|[^\S\r])"  # a full stop, what it closes, white space
@@ -75,38 +75,55 @@ class Never:
 
 
 class Blocks:
-    """After a blank line outside a fenced code block, or after the fence that closes one (CommonMark 0.31, 4.5)."""
+    """After a blank line outside a fenced code block, or after the fence that closes one (CommonMark 0.31, 4.5).
+
+    Each line is looked at once: what is known of the unit's lines so far is kept.
+    """
 
     def __init__(self) -> None:
-        self._fence = ""
+        self._begin("")
+
+    def _begin(self, fence: str) -> None:
+        """A unit begins, inside code where `fence` opened some."""
+        self._fence = fence
+        self._first_fence = fence
+        self._spoken = bool(fence)
+        self._looked_at = 0  # characters of the unit
 
     def end(self, text: str, start: int, seen: int) -> int | None:
         """As in `Unit`."""
-        if seen > start and _LINE.search(text, max(start, seen - 1)) is None:
-            return None
-        end, fence = self._scan(text, start)
-        if end is not None:
-            self._fence = fence
-        return end
+        line_start = start + self._looked_at
+        while (found := _LINE.search(text, max(line_start, seen - 1))) is not None:
+            line, line_start = text[line_start : found.end()], found.end()
+            seen = line_start
+            if self._is_last(line):
+                self._begin("")
+                return line_start
+            self._looked_at = line_start - start
+        return None
 
     def forced(self, piece: str) -> None:
         """A fence that was opened in it is still open."""
-        _, self._fence = self._scan(piece, 0)
+        self._begin(self._first_fence)
+        place = 0
+        while (found := _LINE.search(piece, place)) is not None:
+            self._is_last(piece[place : found.end()])
+            place = found.end()
+        self._begin(self._fence)
 
-    def _scan(self, text: str, start: int) -> tuple[int | None, str]:
-        fence, spoken = self._fence, bool(self._fence)
-        while (found := _LINE.search(text, start)) is not None:
-            line, start = text[start : found.end()], found.end()
-            mark = _FENCE.match(line)
-            if fence:
-                if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
-                    return start, ""
-            elif mark:
-                fence = mark[1]
-            elif spoken and not line.strip():
-                return start, ""
-            spoken = spoken or bool(line.strip())
-        return None, fence
+    def _is_last(self, line: str) -> bool:
+        mark = _FENCE.match(line)
+        is_blank = not line.strip()
+        if self._fence:
+            if mark and mark[1].startswith(self._fence) and not line[mark.end() :].strip():
+                self._fence = ""
+                return True
+        elif mark:
+            self._fence = mark[1]
+        elif is_blank and self._spoken:
+            return True
+        self._spoken = self._spoken or not is_blank
+        return False
 
 
 def bytes_end(text: str, start: int, size_bytes: int) -> int | None:

@@ -57,7 +57,11 @@ def _processor(name: ProcessorName, config: PipelineConfig) -> TokenProcessor:
 def _validators(tables: tuple[dict[str, Any], ...]) -> list[MakeStage]:
     if not tables:
         return []
-    raise ConfigError("there are no validators yet")
+    try:
+        from patinox.manager.validators import stage_maker
+    except ImportError as error:
+        raise ConfigError(f'validators need more: pip install "patinox[validation]" ({error})') from error
+    return [stage_maker(tables)]
 
 
 def _chunker(config: PipelineConfig) -> list[MakeStage]:
