@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Generator
 from typing import Any, Final
 
 _DONE: Final = object()  # nothing that an event loop is ever yielded
+_Coroutine = types.CoroutineType
 
 _Driven = Generator[Any, Any, None]
 
@@ -45,7 +46,7 @@ class Driver:
 def _drive_awaitables() -> _Driven:
     while True:
         awaitable = yield _DONE
-        if type(awaitable) is types.CoroutineType:
+        if type(awaitable) is _Coroutine:
             yield from awaitable  # type: ignore[misc]  # from a generator that is marked as a coroutine
         else:
             yield from awaitable.__await__()

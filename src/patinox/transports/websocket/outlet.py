@@ -87,13 +87,13 @@ class DirectOutlet:
 class AsgiOutlet:
     """Messages, one ASGI event each. A `driver` serves any number of outlets."""
 
-    __slots__ = ("_is_probed", "_needs_task", "_send", "_start", "_task", "packaging")
+    __slots__ = ("_driver", "_is_probed", "_needs_task", "_send", "_task", "packaging")
 
     kind = "websocket"
 
     def __init__(self, send: Send, driver: Driver) -> None:
         self._send = send
-        self._start = driver.start
+        self._driver = driver
         self._task: asyncio.Task[None] | None = None
         self._needs_task = False
         self._is_probed = False
@@ -109,9 +109,9 @@ class AsgiOutlet:
             return _in_turn(self, message)
         if self._needs_task:
             return self._finish(None, message) if message else None
-        start, send, rest = self._start, self._send, iter(message)
+        driver, send, rest = self._driver, self._send, iter(message)
         for text in rest:
-            pending = start(send({"type": "websocket.send", "text": text}))
+            pending = driver.start(send({"type": "websocket.send", "text": text}))
             if pending is not None:
                 return self._finish(pending, tuple(rest))
         return None
@@ -159,7 +159,7 @@ class AsgiOutlet:
 
         def attempt() -> None:
             try:
-                pending = self._start(self._send({"type": "websocket.send", "text": text}))
+                pending = self._driver.start(self._send({"type": "websocket.send", "text": text}))
             except Exception as error:
                 if not tried.done():
                     tried.set_exception(error)
