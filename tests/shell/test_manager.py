@@ -173,7 +173,7 @@ class TestWriting:
         stream = await manager.create()
         for _ in range(5):
             await stream.write("x" * 900)
-        with pytest.raises(StreamClosed):
+        with pytest.raises(TooLarge):
             await stream.write("x" * 900)
         assert stream.state == "incomplete"
         assert (await all_of(stream))[-1].data.error.code == "max_stream_bytes"

@@ -256,7 +256,7 @@ class ActiveStream:
         if self.options.retain is Retain.FULL and self.log.size_bytes + size_bytes > limit:
             error = Error("max_stream_bytes", f"the stream reached its limit of {limit} bytes")
             self._finish(End(Outcome.INCOMPLETE, error), Outcome.INCOMPLETE)
-            raise StreamClosed(f"{error.message}; it ended as incomplete")
+            raise TooLarge(f"max_stream_bytes = {limit} is reached; the stream ended as incomplete")
 
     def _append(self, value: Any, payload: bytes, *, final: bool = False) -> StreamChunk:
         if not final:
