@@ -143,7 +143,10 @@ def _word(value: Any) -> str | None:
 def grown(state: MessageState, data: BlockDelta) -> MessageState:
     """Counts the argument text that a call has had."""
     slot = find(state, data)
-    return state if slot is None else put(state, replace(slot, said=slot.said + len(data.text)), slot)
+    if slot is None:
+        return state
+    more = replace(slot, said=slot.said + len(data.text))
+    return replace(state, slots=tuple([more if each is slot else each for each in state.slots]))
 
 
 def stopped(state: MessageState) -> Written:

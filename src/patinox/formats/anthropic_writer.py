@@ -86,7 +86,8 @@ class AnthropicWriter:
             data, kind = BlockDelta(text=data.text), BlockDelta
         plain = state.plain
         if plain is not None and kind is BlockDelta and _fits(plain, state, data):
-            return state, (Frame(plain.before + _encode(data.text) + plain.after, _DELTA),)
+            frame = Frame(plain.before + _encode(data.text) + plain.after, _DELTA)
+            return grown(state, data) if plain.op in CALL_OPS else state, (frame,)
         if kind is End or kind is Error:
             return _end(state, data)
         if not isinstance(data, Event) or data.choice:
@@ -190,7 +191,7 @@ def _own_delta(state: MessageState, data: BlockDelta, _assembly: Assembly) -> Wr
         slot = find(state, data) or slot
     if data.op in CALL_OPS:
         state = grown(state, data)
-    elif data.op == "text.append":
+    if data.op in CALL_OPS or data.op == "text.append":
         before, after = _around(slot.index, kind, key)
         state = replace(state, plain=Plain(data.message, data.block, data.op, before, after))
     return state, (*frames, _delta_frame(slot.index, kind, key, value))

@@ -7,6 +7,7 @@ into one `data:` line each, and a reader joins them with LF.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from patinox.errors import FramingError, InputError
 from patinox.formats.eventstream import EventStreamParser, ServerSentEvent, StrayLine
@@ -43,8 +44,13 @@ def encode_event(data: bytes | str, *, event: str = "", id: str = "", retry_ms: 
     if id:
         head += b"id: %b\n" % _field(id, "id")
     if event:
-        head += b"event: %b\n" % _field(event, "event")
+        head += _event_line(event)
     return b"%bdata: %b\n\n" % (head, payload)
+
+
+@lru_cache(256)
+def _event_line(event: str) -> bytes:
+    return b"event: %b\n" % _field(event, "event")
 
 
 def comment(text: str = "") -> bytes:

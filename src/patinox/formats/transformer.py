@@ -17,7 +17,7 @@ import msgspec
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data
-from patinox.core.events import Native, RunEnd, RunStart, Usage
+from patinox.core.events import BlockDelta, Native, RunEnd, RunStart, Usage
 from patinox.errors import InputError, TooLarge, UnknownFormat
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
 from patinox.formats.framing import encode_event
@@ -262,17 +262,21 @@ class StreamTransformer:
         head = self._head
         assert head is not None
         self._sequence += 1
-        chunk = StreamChunk(self._sequence, data, head.created_s, is_final, head.epoch, encode_data(data))
-        self._assembly.apply(chunk)
-        if self._assembly.overflowed and self.target.repeats and not is_final:
+        chunk = StreamChunk(self._sequence, data, head.created_s, is_final, head.epoch)
+        assembly = self._assembly
+        assembly.apply(chunk)
+        # The records of a log are measured by their JSON. Text is nearly all of it, and need not be encoded for that.
+        is_text = type(data) is Text or (type(data) is BlockDelta and data.text)
+        assembly.size_bytes += len(data.text) if is_text else len(encode_data(data))
+        if assembly.overflowed and self.target.repeats and not is_final:
             raise TooLarge(f"the answer is longer than {self.target.name} can be made of in bounded memory")
         if self._counter is not None:
             self._counter.count(data)
-        self._state, frames = self._writer.write(self._state, chunk, self._assembly)
+        self._state, frames = self._writer.write(self._state, chunk, assembly)
         if not frames:
             return b""
         self._frames += len(frames)
-        return self._encode(chunk.id, frames)
+        return self._encode(chunk, frames)
 
     def _note_problems(self) -> None:
         """Takes over the reader's problems, so that there never are many."""
@@ -292,33 +296,39 @@ def _named(format_: Format[Any] | str, known: Mapping[str, Format[Any]]) -> Form
     return known[format_]
 
 
-def _framing(format_: Format[Any]) -> Callable[[str, Sequence[Frame]], bytes]:
+Encode = Callable[[StreamChunk, Sequence[Frame]], bytes]
+
+
+def _framing(format_: Format[Any]) -> Encode:
     if isinstance(format_.writer, NativeWriter):
         return _native_events if format_.framing == "sse" else _native_lines
     return _FRAMINGS[format_.framing]
 
 
-def _events(event_id: str, frames: Sequence[Frame]) -> bytes:
+def _events(_chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
+    if len(frames) == 1:
+        data, event, bare = frames[0]
+        return data if bare else encode_event(data, event=event)
     return b"".join([frame.data if frame.bare else encode_event(frame.data, event=frame.event) for frame in frames])
 
 
-def _native_events(event_id: str, frames: Sequence[Frame]) -> bytes:
-    return b"".join([encode_event(frame.data, event=frame.event, id=event_id) for frame in frames])
+def _native_events(chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
+    return b"".join([encode_event(frame.data, event=frame.event, id=chunk.id) for frame in frames])
 
 
-def _native_lines(event_id: str, frames: Sequence[Frame]) -> bytes:
-    head = event_id.encode()
+def _native_lines(chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
+    head = chunk.id.encode()
     return b"".join(
         [b'{"id":"%b","event":"%b","data":%b}\n' % (head, frame.event.encode(), frame.data) for frame in frames]
     )
 
 
-def _lines(event_id: str, frames: Sequence[Frame]) -> bytes:
+def _lines(_chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
     return b"".join([frame.data + b"\n" for frame in frames])
 
 
-def _raw(event_id: str, frames: Sequence[Frame]) -> bytes:
+def _raw(_chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
     return b"".join([frame.data for frame in frames])
 
 
-_FRAMINGS: Mapping[str, Callable[[str, Sequence[Frame]], bytes]] = {"sse": _events, "lines": _lines, "raw": _raw}
+_FRAMINGS: Mapping[str, Encode] = {"sse": _events, "lines": _lines, "raw": _raw}
