@@ -79,6 +79,32 @@ def test_a_validator_that_cannot_be_made_is_refused_with_its_pipeline(table: str
     assert said in message
 
 
+@pytest.mark.parametrize(
+    ("table", "text", "left"),
+    [
+        ('{ use = "words", words = ["badger"], replacement = "animal" }', "a Badger!", "a animal!"),
+        ('{ use = "length", max_chars = 10 }', "x" * 30, "x" * 10),
+        ('{ use = "repetition", times = 3, min_chars = 3, max_unit_chars = 5 }', "fine. " + "ab" * 30, None),
+        ('{ use = "json-schema", answer = { type = "object" } }', "[1]", ""),
+        ('{ use = "personal", kinds = ["email"], replacement = "[mail]" }', "to a@b.example now", "to [mail] now"),
+    ],
+)
+def test_every_validator_can_be_configured(table: str, text: str, left: str | None) -> None:
+    pytest.importorskip("patinox.manager.validators")
+    out = released(f"validators = [{table}]", *text)
+    assert text_of(out) == left if left is not None else len(text_of(out)) < len(text)
+
+
+def test_a_moderation_endpoint_can_be_configured() -> None:
+    pytest.importorskip("patinox.manager.validators")
+    table = '{ use = "moderation", url = "http://127.0.0.1:1/v1/moderations", deadline_s = 2.0 }'
+    toml = f"[pipelines.p]\nvalidators = [{table}]"
+    pipeline = configured_pipelines(Config.from_toml(toml).pipelines)["p"].new_pipeline()
+    assert [type(stage).__name__ for stage in pipeline.stages] == ["ModerationStage"]
+    assert "unknown field `colour`" in refused('validators = [{ use = "moderation", url = "http://x", colour = 1 }]')
+    assert "missing required field `url`" in refused('validators = [{ use = "moderation" }]')
+
+
 def test_hosts_that_are_none_are_refused() -> None:
     message = refused('processors = ["links"]\nallowed_hosts = ["http://x"]')
     assert message == "pipelines.p: 'http://x' is no host name; write docs.example.com or *.example.com"

@@ -202,6 +202,24 @@ async def test_a_configured_validator_keeps_a_key_from_every_reader(upstream: Sc
     assert (blocked.code if blocked else "redacted") == ("blocked" if action == "block" else "redacted")
 
 
+@pytest.mark.parametrize("flagged", [False, True])
+async def test_a_moderation_endpoint_is_asked_before_anything_leaves(upstream: ScriptedUpstream, flagged: bool) -> None:
+    pytest.importorskip("patinox.manager.validators")
+    upstream.script(words("Something ", "rude."))
+    verdict = b'{"results": [{"flagged": %s, "categories": {"rude": true}}]}' % (b"true" if flagged else b"false")
+    async with ScriptedUpstream(Answer(verdict, content_type="application/json")) as moderation:
+        table = {"use": "moderation", "url": f"{moderation.url}/moderations", "deadline_s": 30.0}
+        settings: Any = {
+            "pipelines__safe__validators": [table],
+            "gateway__upstreams__fake__pipeline": "safe",
+        }
+        async with serving({"fake": upstream.url}, **settings) as server, aiohttp.ClientSession(server.url) as http:
+            answer = await http.post("/v1/chat/completions", json=ASK)
+            body = await answer.text()
+        assert moderation.asked[0].body["input"] == "Something rude."
+    assert ("rude." in body, answer.status) == ((False, 422) if flagged else (True, 200))
+
+
 async def test_a_pipeline_that_is_not_there_is_refused_before_the_upstream_is_asked(
     upstream: ScriptedUpstream, server: Serving
 ) -> None:
@@ -340,11 +358,19 @@ class Asking:
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.closed = False
         self._kept: list[Any] = []
 
     @property
     def held(self) -> bool:
         return bool(self._kept)
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._kept)
+
+    async def aclose(self) -> None:
+        self.closed = True
 
     async def wait(self) -> None:
         await asyncio.wait([self.answer])
@@ -378,6 +404,7 @@ async def test_an_answer_is_heeded_though_the_producer_is_silent(manager: Stream
     await stream.cancel()
     await turns()
     assert not [task for task in asyncio.all_tasks() if "intake" in task.get_name()]
+    assert asking.closed
 
 
 async def test_a_writer_that_is_cancelled_in_the_pipeline_ends_the_stream(manager: StreamManager) -> None:

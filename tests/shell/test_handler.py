@@ -85,6 +85,7 @@ class Asking:
     def __init__(self) -> None:
         self._kept: list[Any] = []
         self._answered = asyncio.Event()
+        self.closed = False
 
     @property
     def held(self) -> bool:
@@ -92,6 +93,13 @@ class Asking:
 
     def answer(self) -> None:
         self._answered.set()
+
+    @property
+    def waits(self) -> bool:
+        return bool(self._kept)
+
+    async def aclose(self) -> None:
+        self.closed = True
 
     async def wait(self) -> None:
         await self._answered.wait()
@@ -254,6 +262,7 @@ async def test_an_answer_lets_go_of_what_waited_for_it_while_the_source_is_silen
     assert reading.texts == ["Hello"]
     source.put(None)
     await reading.end()
+    assert asking.closed
 
 
 def test_a_delay_that_is_none_is_refused() -> None:

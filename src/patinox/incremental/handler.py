@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
@@ -53,8 +53,8 @@ class IncrementalResponseHandler:
     """A recipe for pipelines, and what runs a source through one.
 
     `stages` makes the stages, new ones at each call. `max_delay_s` is how long a chunker may hold text that is not a
-    whole unit yet. With a `manager`, every source that `StreamManager.relay` takes is one; without, (async) iterators
-    of str, chunk data and events are.
+    whole unit yet. `closers` are called by `aclose`. With a `manager`, every source that `StreamManager.relay` takes is
+    one; without, (async) iterators of str, chunk data and events are.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class IncrementalResponseHandler:
         max_delay_s: float | None = None,
         name: str = "",
         description: str = "",
+        closers: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         if max_delay_s is not None and not max_delay_s > 0:
             raise InputError("max_delay_s is a positive number of seconds, or None")
@@ -73,6 +74,7 @@ class IncrementalResponseHandler:
         self.description = description
         self._stages = stages
         self._manager = manager
+        self._closers = tuple(closers)
 
     def __repr__(self) -> str:
         return f"<IncrementalResponseHandler {self.name or 'unnamed'}>"
@@ -80,6 +82,11 @@ class IncrementalResponseHandler:
     def new_pipeline(self) -> Pipeline | AsyncPipeline:
         """A pipeline for one source."""
         return pipeline_of(self._stages())
+
+    async def aclose(self) -> None:
+        """Closes what its stages share, such as connections; there will be no more sources."""
+        for close in self._closers:
+            await close()
 
     async def process_stream(self, source: Any, *, format: str | None = None) -> AsyncGenerator[Any, None]:
         """The chunk data of a source, as the pipeline lets go of it.
@@ -96,6 +103,7 @@ class IncrementalResponseHandler:
                     for data in items:
                         yield data
         finally:
+            await pipeline.aclose()
             await opened.aclose()
 
     async def _run(self, pipeline: AsyncPipeline, opened: Batches) -> AsyncGenerator[list[Any], None]:

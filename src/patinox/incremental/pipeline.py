@@ -56,8 +56,13 @@ class _Row:
 
     @property
     def waiting(self) -> list[WaitingStage]:
-        """The stages that hold something and wait for somebody's answer. When one of them has it, `feed([])`."""
-        return [] if self.is_over else [stage for stage in self.stages if hasattr(stage, "wait") and stage.held]
+        """The stages that wait for somebody's answer. When one of them has it, `feed([])`."""
+        return [] if self.is_over else [stage for stage in self.asking if stage.waits]
+
+    @property
+    def asking(self) -> list[WaitingStage]:
+        """The stages that ask somebody now and then, and are to be closed."""
+        return [stage for stage in self.stages if hasattr(stage, "wait")]
 
     def _steps(self, batch: Sequence[Any], *, closing: bool) -> _Steps[list[Any]]:
         """Yields the answers of stages one after the other, to be sent back as lists; returns what leaves."""
@@ -122,6 +127,12 @@ class AsyncPipeline(_Row):
     async def close(self) -> list[Any]:
         """As in `AsyncStage`."""
         return await self._run(self._steps((), closing=True))
+
+    async def aclose(self) -> None:
+        """Ends what stages still ask. Whatever is held never leaves."""
+        self.is_over = True
+        for stage in self.asking:
+            await stage.aclose()
 
     async def _run(self, steps: _Steps[list[Any]]) -> list[Any]:
         finished = False

@@ -48,6 +48,15 @@ class AsyncStage(Protocol):
 class WaitingStage(AsyncStage, Protocol):
     """An `AsyncStage` that need not be fed to have news: somebody's answer may let go of what it holds."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody is being asked now: only then is there something to `wait` for."""
+        ...
+
     async def wait(self) -> None:
-        """Returns when there is news since the last `feed`; `feed([])` then says what. May be cancelled at any time."""
+        """Returns when there is an answer; `feed([])` then says what that lets go of. May be cancelled at any time."""
+        ...
+
+    async def aclose(self) -> None:
+        """Nobody wants to know any more: ends what is still being asked. May be called at any time, and again."""
         ...

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from patinox.core.producers import Producer
 from patinox.errors import BufferFull, InputError, PatinoxError
 from patinox.incremental.handler import IncrementalResponseHandler
-from patinox.incremental.pipeline import PipelineFailed
+from patinox.incremental.pipeline import AsyncPipeline, PipelineFailed
 from patinox.incremental.stage import WaitingStage
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Intake:
         self._ready: deque[Any] = deque()  # let go of, and not appended yet: a writer was cancelled, or had no room
         self._timer: asyncio.TimerHandle | None = None
         self._waiter: asyncio.Task[None] | None = None
+        self._closer: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Intake of {self._stream.id}, {len(self._ready)} ready>"
@@ -89,6 +90,9 @@ class Intake:
         self._stop_timer()
         if self._waiter is not None and self._waiter is not asyncio.current_task():
             self._waiter.cancel()
+        if isinstance(self._pipeline, AsyncPipeline) and self._closer is None:
+            closing = self._pipeline.aclose()
+            self._closer = asyncio.get_running_loop().create_task(closing, name=f"patinox intake {self._stream.id}")
 
     # ── within ──
 

@@ -33,6 +33,11 @@ class Pipelines(Mapping[str, IncrementalResponseHandler]):
     def __len__(self) -> int:
         return len(self._handlers)
 
+    async def aclose(self) -> None:
+        """Closes all of them; there will be no more streams."""
+        for handler in self._handlers.values():
+            await handler.aclose()
+
     def choose(self, choice: PipelineChoice) -> IncrementalResponseHandler | None:
         """The pipeline itself. Raises `InputError` for a name that there is not."""
         if isinstance(choice, IncrementalResponseHandler):

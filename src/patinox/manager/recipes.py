@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+
+import msgspec
 
 from patinox.config import ConfigError, PipelineConfig
 from patinox.config.choices import ChunkBy, ProcessorName
@@ -19,6 +21,13 @@ from patinox.manager.pipelines import Pipelines
 MakeStage = Callable[[], Stage | AsyncStage]
 
 
+class Made(msgspec.Struct, frozen=True):
+    """What makes the stages, for each stream anew, and what is to be closed when no stream will come any more."""
+
+    makers: list[MakeStage]
+    closers: list[Callable[[], Awaitable[None]]]
+
+
 def configured_pipelines(configs: Iterable[PipelineConfig], default: str = "") -> Pipelines:
     """The pipelines of a configuration. Raises `ConfigError`, which names the one that cannot be made."""
     return Pipelines({config.name: recipe(config) for config in configs}, default or None)
@@ -27,10 +36,11 @@ def configured_pipelines(configs: Iterable[PipelineConfig], default: str = "") -
 def recipe(config: PipelineConfig) -> IncrementalResponseHandler:
     """One of them. Everything is made once here, so that what cannot be made is refused at start."""
     try:
-        makers = [*_processors(config), *_validators(config.validators), *_chunker(config)]
+        validators = _validators(config.validators)
+        makers = [*_processors(config), *validators.makers, *_chunker(config)]
         handler = IncrementalResponseHandler(
             lambda: [make() for make in makers], max_delay_s=config.max_delay_s or None,
-            name=config.name, description=config.description,
+            name=config.name, description=config.description, closers=validators.closers,
         )  # fmt: skip
         handler.new_pipeline()
     except (ConfigError, InputError) as error:
@@ -54,14 +64,14 @@ def _processor(name: ProcessorName, config: PipelineConfig) -> TokenProcessor:
     return escape_html
 
 
-def _validators(tables: tuple[dict[str, Any], ...]) -> list[MakeStage]:
+def _validators(tables: tuple[dict[str, Any], ...]) -> Made:
     if not tables:
-        return []
+        return Made([], [])
     try:
-        from patinox.manager.validators import stage_maker
+        from patinox.manager.validators import made_of
     except ImportError as error:
         raise ConfigError(f'validators need more: pip install "patinox[validation]" ({error})') from error
-    return [stage_maker(tables)]
+    return made_of(tables)
 
 
 def _chunker(config: PipelineConfig) -> list[MakeStage]:

@@ -316,6 +316,7 @@ class StreamManager:
         if self._fanout is not None:
             await self._fanout.settle(self.config.drain_timeout_s)
             await self._fanout.aclose()
+        await self.pipelines.aclose()
         await self.store.aclose()
 
     # ── within ──

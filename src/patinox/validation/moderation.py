@@ -189,6 +189,11 @@ class ModerationStage:
         await self.aclose()
         return out
 
+    @property
+    def waits(self) -> bool:
+        """As `WaitingStage.waits`: whether a window is being asked about."""
+        return bool(self._asking)
+
     async def wait(self) -> None:
         """As `WaitingStage.wait`: returns when a window was answered."""
         if self._asking:
