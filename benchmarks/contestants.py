@@ -65,5 +65,8 @@ CONTESTANTS = {
         Contestant("gateway", "Patinox gateway", "patinox_gateway", ours=True),
         Contestant("relay", "aiohttp byte relay", "byte_relay"),
         Contestant("litellm", "LiteLLM library", "litellm_iteration"),
+        Contestant("dialects", "Patinox, all recordings", None, ours=True),
+        Contestant("dialects-chat", "Patinox, chat recordings", None, ours=True),
+        Contestant("litellm-chunks", "LiteLLM library, chat recordings", None),
     )
 }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from benchmarks import measures
+from benchmarks import dialects, measures
 from benchmarks.measures import Measure
 
 EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
@@ -97,6 +97,11 @@ SCENARIOS = (
         "cpu_us_per_token", "µs of CPU per token", ("answers", "heads_s", "p99_ms"), rounds=3,
     ),
     Scenario(
+        "j", "Recorded streams read and written, same dialect", dialects.measure, tuple(dialects.SETS),
+        {"passes": 5}, {"passes": 2},
+        "cpu_us_per_frame", "µs of CPU per frame", ("frames", "streams"), rounds=3,
+    ),
+    Scenario(
         "w", "One stream to 1,000 WebSockets, one chunk a write, beside SSE", measures.fanout, SOCKETS,
         {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
         "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True,
@@ -124,6 +129,8 @@ TARGETS = (
     Target("h", "native", "growth_ratio", 1.3),
     Target("i", "gateway", "cpu_us_per_token", 1 / 8, "litellm"),
     Target("i", "gateway", "cpu_us_per_token", 4.0, "relay"),
+    Target("j", "dialects", "cpu_us_per_frame", 10.0),
+    Target("j", "dialects-chat", "cpu_us_per_frame", 1 / 20, "litellm-chunks"),
     Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),
