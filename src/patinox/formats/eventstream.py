@@ -57,6 +57,11 @@ class EventStreamParser(PieceParser):
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes. Raises FramingError for an event over the limit."""
+        if self._is_whole_event(data):
+            event = _common_event(data[:-2])
+            if event is not None:
+                self.offset += len(data)
+                return [event]
         raw = self._take(data)
         text = self._with_lf(raw) if self._after_cr or _CR in raw else raw
         began = self._start if self._rest else None
@@ -101,6 +106,18 @@ class EventStreamParser(PieceParser):
     def stats(self) -> dict[str, int]:
         """Adds the number of replaced sequences."""
         return {**super().stats(), "replaced": self.replaced}
+
+    def _is_whole_event(self, data: bytes) -> bool:
+        """Whether nothing is under way and `data` is just one block, as providers write them."""
+        return (
+            not self._rest
+            and self._opening is None
+            and not self._after_cr
+            and data.find(b"\n\n") == len(data) - 2
+            and _CR not in data
+            and len(data) <= self._limit_bytes
+            and self._failure is None
+        )
 
     def _with_lf(self, raw: bytes) -> bytes:
         """`raw` with LF for CRLF and CR, even where the two bytes came in different pieces."""

@@ -229,8 +229,9 @@ class StreamTransformer:
             self._has_natives = self._has_natives or any(type(item) is Native for item in items)
         if self._state is None:
             items = self._begun(items)
-        made = b"".join([self._record(item) for item in items])
-        self._note_problems()
+        made = self._record(items[0]) if len(items) == 1 else b"".join([self._record(item) for item in items])
+        if self._reader.problems:
+            self._note_problems()
         return made
 
     def _begun(self, items: Sequence[Any], *, is_over: bool = False) -> Sequence[Any]:
