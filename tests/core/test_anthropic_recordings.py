@@ -13,7 +13,7 @@ from tests.recordings import recorded
 from patinox.core.chunks import End, Outcome, StreamChunk
 from patinox.core.events import BlockEnd, BlockStart, MessageEnd, MessageStart, Native, RunEnd, RunStart, ToolReady
 from patinox.formats.anthropic import ANTHROPIC
-from patinox.formats.anthropic_state import MessageState
+from patinox.formats.anthropic.state import MessageState
 from patinox.formats.base import Frame
 from patinox.formats.framing import EventStreamParser
 from patinox.incremental.assembler import Assembly

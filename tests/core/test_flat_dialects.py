@@ -47,13 +47,13 @@ from patinox.core.events import (
     Verdict,
 )
 from patinox.formats.ag_ui import AG_UI
-from patinox.formats.ag_ui_frames import AGUIState
+from patinox.formats.ag_ui.frames import AGUIState
 from patinox.formats.ai_sdk import AI_SDK
-from patinox.formats.ai_sdk_frames import AISDKState
+from patinox.formats.ai_sdk.frames import AISDKState
 from patinox.formats.anthropic import ANTHROPIC
 from patinox.formats.base import Format
 from patinox.formats.ollama import OLLAMA
-from patinox.formats.ollama_writer import OllamaState
+from patinox.formats.ollama.writer import OllamaState
 from patinox.formats.openai_chat import OPENAI_CHAT
 from patinox.formats.openai_responses import OPENAI_RESPONSES
 

@@ -15,7 +15,7 @@ from patinox.core.events import BlockEnd, BlockStart, Native, RunEnd, RunStart, 
 from patinox.formats.base import Frame
 from patinox.formats.framing import EventStreamParser
 from patinox.formats.gemini import GEMINI
-from patinox.formats.gemini_state import GeminiState
+from patinox.formats.gemini.state import GeminiState
 from patinox.incremental.assembler import Assembly
 
 EVERY_CUT_BYTES = 6_000

@@ -13,7 +13,7 @@ from patinox.core.events import MessageEnd, MessageStart, Native, RunEnd, RunSta
 from patinox.formats.base import Frame
 from patinox.formats.framing import EventStreamParser
 from patinox.formats.openai_chat import OPENAI_CHAT
-from patinox.formats.openai_chat_state import ChatState
+from patinox.formats.openai_chat.state import ChatState
 from patinox.incremental.assembler import Assembly
 
 ALL = recorded("openai-chat")

@@ -20,7 +20,7 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.anthropic import ANTHROPIC
-from patinox.formats.anthropic_state import MessageState
+from patinox.formats.anthropic.state import MessageState
 from patinox.formats.text import TEXT
 from patinox.incremental.assembler import Assembly
 

@@ -20,8 +20,8 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.gemini import GEMINI
-from patinox.formats.gemini_arguments import PartialArguments
-from patinox.formats.gemini_state import GeminiState
+from patinox.formats.gemini.arguments import PartialArguments
+from patinox.formats.gemini.state import GeminiState
 from patinox.formats.text import TEXT
 from patinox.incremental.assembler import Assembly
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from patinox.errors import InputError, PatinoxError, UpstreamStarting
 from patinox.formats.anthropic import ANTHROPIC, assemble_message
-from patinox.formats.anthropic_frames import STATUSES
+from patinox.formats.anthropic.frames import STATUSES
 from patinox.formats.base import StreamHead
 from patinox.gateway.calls import Calling, Calls, need
 from patinox.gateway.exchange import CallFailed, CallOptions

@@ -31,7 +31,7 @@ from patinox.core.events import (
     Usage,
     Verdict,
 )
-from patinox.formats.ag_ui_parts import PartsReader, ours
+from patinox.formats.ag_ui.parts import PartsReader, ours
 from patinox.formats.base import interrupted
 from patinox.formats.flat import count, word
 from patinox.formats.flat_reader import SILENT, Handler, Unfit, need

@@ -1,6 +1,6 @@
 """Reads the choices of one OpenAI chat frame after the other into neutral events.
 
-Each method leaves the choice's shape (see `openai_chat_frames`) in the place of what it has read.
+Each method leaves the choice's shape (see `openai_chat.frames`) in the place of what it has read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from patinox.core.events import (
     ToolReady,
 )
 from patinox.formats.citations import flat
-from patinox.formats.openai_chat_frames import REASONS, shape_key
+from patinox.formats.openai_chat.frames import REASONS, shape_key
 
 _decode = msgspec.json.Decoder().decode
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from patinox.core.events import BlockDelta
-from patinox.formats.gemini_frames import USAGE, USED
+from patinox.formats.gemini.frames import USAGE, USED
 
 _decode = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode

@@ -1,6 +1,6 @@
 """Writes Anthropic Messages streams (API reference, "Streaming Messages").
 
-Events that were read from this dialect carry what their frame said besides (see `anthropic_frames`), and become
+Events that were read from this dialect carry what their frame said besides (see `anthropic.frames`), and become
 that frame again. All others make frames of our own, as one message: an agent's run has several, and a client of this
 dialect reads one. Blocks follow one another; only tool calls that their source keeps open at the same time overlap.
 `message_stop`, our own or the source's, waits for the log's end record, so that a failed stream never has one.
@@ -26,7 +26,7 @@ from patinox.core.events import (
     ToolReady,
     Usage,
 )
-from patinox.formats.anthropic_frames import (
+from patinox.formats.anthropic.frames import (
     CALLS,
     DELTAS,
     DIALECT,
@@ -36,8 +36,8 @@ from patinox.formats.anthropic_frames import (
     head,
     write_usage,
 )
-from patinox.formats.anthropic_joints import CALL_OPS, counted, grown, join, message_stop, native, stopped
-from patinox.formats.anthropic_state import (
+from patinox.formats.anthropic.joints import CALL_OPS, counted, grown, join, message_stop, native, stopped
+from patinox.formats.anthropic.state import (
     MessageState,
     Plain,
     Slot,

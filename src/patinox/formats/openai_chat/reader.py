@@ -16,8 +16,8 @@ from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockDelta, DeltaOp, Event, Native, RunEnd, RunStart
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
-from patinox.formats.openai_chat_choices import ChoicesReader
-from patinox.formats.openai_chat_frames import DIALECT, read_usage, remember
+from patinox.formats.openai_chat.choices import ChoicesReader
+from patinox.formats.openai_chat.frames import DIALECT, read_usage, remember
 
 _decode = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from patinox.core.events import BlockStart, Event
-from patinox.formats.anthropic_frames import CALLS, head, write_usage
+from patinox.formats.anthropic.frames import CALLS, head, write_usage
 from patinox.formats.base import Frame
 
 _encode = msgspec.json.Encoder().encode

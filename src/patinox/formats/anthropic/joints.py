@@ -1,6 +1,6 @@
 """The half of the writer of Anthropic Messages that makes frames again which were read from this dialect.
 
-The events of one frame come one after the other; the first says what the frame looked like (see `anthropic_frames`),
+The events of one frame come one after the other; the first says what the frame looked like (see `anthropic.frames`),
 and when the last is there it is written.
 """
 
@@ -24,8 +24,8 @@ from patinox.core.events import (
     ToolResult,
     Usage,
 )
-from patinox.formats.anthropic_frames import DIALECT, citation, fill
-from patinox.formats.anthropic_state import (
+from patinox.formats.anthropic.frames import DIALECT, citation, fill
+from patinox.formats.anthropic.state import (
     Joint,
     MessageState,
     Written,

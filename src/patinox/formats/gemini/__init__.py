@@ -6,11 +6,11 @@ from typing import Any
 
 from patinox.formats.base import Format
 from patinox.formats.citations import citations
-from patinox.formats.gemini_extras import TEXTS, THOUGHTS, is_base64
-from patinox.formats.gemini_frames import WORDS
-from patinox.formats.gemini_reader import GeminiReader
-from patinox.formats.gemini_state import GeminiState
-from patinox.formats.gemini_writer import GeminiWriter
+from patinox.formats.gemini.extras import TEXTS, THOUGHTS, is_base64
+from patinox.formats.gemini.frames import WORDS
+from patinox.formats.gemini.reader import GeminiReader
+from patinox.formats.gemini.state import GeminiState
+from patinox.formats.gemini.writer import GeminiWriter
 from patinox.formats.losses import (
     ONE_CALL,
     TELLS,

@@ -1,6 +1,6 @@
 """Writes OpenAI Chat Completions streams (API reference, "The chat completion chunk object").
 
-Events that were read from this dialect carry what their frame looked like (see `openai_chat_frames`), and
+Events that were read from this dialect carry what their frame looked like (see `openai_chat.frames`), and
 become that frame again. All others make frames of our own: a role first, then deltas, one finish reason a
 choice, the usage, and `[DONE]`. Both may come in one stream. A finish reason of our own is held until the
 end, since an agent's run has several messages in the one choice that there is.
@@ -29,8 +29,8 @@ from patinox.core.events import (
 )
 from patinox.formats.base import Frame, StreamHead
 from patinox.formats.citations import citations, nested
-from patinox.formats.openai_chat_frames import DIALECT, WORDS, fill, remember, shape_key, write_usage
-from patinox.formats.openai_chat_state import (
+from patinox.formats.openai_chat.frames import DIALECT, WORDS, fill, remember, shape_key, write_usage
+from patinox.formats.openai_chat.state import (
     ChatState,
     Joint,
     OpenBlock,

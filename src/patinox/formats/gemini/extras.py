@@ -10,8 +10,8 @@ from typing import Any
 
 from patinox.core.events import BlockDelta
 from patinox.formats.citations import citations
-from patinox.formats.gemini_joints import payload_of
-from patinox.formats.gemini_state import (
+from patinox.formats.gemini.joints import payload_of
+from patinox.formats.gemini.state import (
     Alternative,
     GeminiState,
     OpenBlock,

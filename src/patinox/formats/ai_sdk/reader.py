@@ -29,7 +29,7 @@ from patinox.core.events import (
     Usage,
     Verdict,
 )
-from patinox.formats.ai_sdk_parts import PartsReader, ours
+from patinox.formats.ai_sdk.parts import PartsReader, ours
 from patinox.formats.base import interrupted
 from patinox.formats.flat import count, word
 from patinox.formats.flat_reader import SILENT, Handler, Unfit, need

@@ -1,4 +1,4 @@
-"""Reads the parts of a UI message: text, reasoning and tool calls (see `ai_sdk_reader`)."""
+"""Reads the parts of a UI message: text, reasoning and tool calls (see `ai_sdk.reader`)."""
 
 from __future__ import annotations
 

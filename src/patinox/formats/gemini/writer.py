@@ -1,6 +1,6 @@
 """Writes Gemini streams (`streamGenerateContent?alt=sse`).
 
-Events that were read from this dialect carry what their frame looked like (see `gemini_frames`), and become that
+Events that were read from this dialect carry what their frame looked like (see `gemini.frames`), and become that
 frame again. All others make frames of our own: a part each, the finish reason and the usage in the last. A call is
 written when it is ready, whole, as clients of the Gemini API know no pieces of one. The stream ends with its bytes:
 a failed one with an error, and without a finish reason of our own.
@@ -27,15 +27,15 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.gemini_extras import EXTRAS, TEXTS, THOUGHTS, begun
-from patinox.formats.gemini_frames import (
+from patinox.formats.gemini.extras import EXTRAS, TEXTS, THOUGHTS, begun
+from patinox.formats.gemini.frames import (
     DIALECT,
     STATUSES,
     USAGE,
     WORDS,
     write_usage,
 )
-from patinox.formats.gemini_joints import (
+from patinox.formats.gemini.joints import (
     HOLE_TEXT,
     first,
     join,
@@ -46,7 +46,7 @@ from patinox.formats.gemini_joints import (
     templated,
     unpend,
 )
-from patinox.formats.gemini_state import (
+from patinox.formats.gemini.state import (
     Alternative,
     GeminiState,
     Written,

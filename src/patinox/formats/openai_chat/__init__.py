@@ -9,10 +9,10 @@ import msgspec
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations, nested
 from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, reason_is, word_differs
-from patinox.formats.openai_chat_frames import REASONS, WORDS, write_usage
-from patinox.formats.openai_chat_reader import OpenAIChatReader
-from patinox.formats.openai_chat_state import ChatState
-from patinox.formats.openai_chat_writer import OpenAIChatWriter
+from patinox.formats.openai_chat.frames import REASONS, WORDS, write_usage
+from patinox.formats.openai_chat.reader import OpenAIChatReader
+from patinox.formats.openai_chat.state import ChatState
+from patinox.formats.openai_chat.writer import OpenAIChatWriter
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
 __all__ = ["LOSSES", "OPENAI_CHAT", "OpenAIChatReader", "OpenAIChatWriter", "assemble_completion"]

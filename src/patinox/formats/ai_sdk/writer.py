@@ -35,7 +35,7 @@ from patinox.core.events import (
     Usage,
     Verdict,
 )
-from patinox.formats.ai_sdk_frames import (
+from patinox.formats.ai_sdk.frames import (
     CALLS,
     DONE,
     FAILURES,
@@ -55,7 +55,7 @@ from patinox.formats.ai_sdk_frames import (
     say,
     waiting,
 )
-from patinox.formats.ai_sdk_parts import DIALECT
+from patinox.formats.ai_sdk.parts import DIALECT
 from patinox.formats.base import Frame, StreamHead
 from patinox.formats.flat import (
     CUT_SHORT,

@@ -1,6 +1,6 @@
 """Reads the content blocks of Anthropic messages into neutral events, one frame after the other.
 
-Each method leaves, in the place of what it has read, the hole that the writer fills (see `anthropic_frames`).
+Each method leaves, in the place of what it has read, the hole that the writer fills (see `anthropic.frames`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.anthropic_frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, head, neutral_citation
+from patinox.formats.anthropic.frames import CALLS, DELTAS, DIALECT, KINDS, RESULT, citation, head, neutral_citation
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

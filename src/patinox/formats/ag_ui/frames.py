@@ -11,7 +11,7 @@ import msgspec
 from patinox.core.chunks import Binary, End, Error, Json, Outcome
 from patinox.core.codec import encode_data
 from patinox.core.events import BlockDelta, BlockStart, Metadata, Native, StatePatch, StateSnapshot
-from patinox.formats.ag_ui_parts import DIALECT, THINKING
+from patinox.formats.ag_ui.parts import DIALECT, THINKING
 from patinox.formats.base import Frame
 from patinox.formats.flat import FlatState, OpenBlock, encode, place, replace
 from patinox.incremental.assembler import AssembledBlock

@@ -33,7 +33,7 @@ from patinox.core.events import (
     Usage,
     Verdict,
 )
-from patinox.formats.ag_ui_frames import (
+from patinox.formats.ag_ui.frames import (
     CALLS,
     FAILURES,
     ROLES,
@@ -55,7 +55,7 @@ from patinox.formats.ag_ui_frames import (
     usage_entries,
     whole_block,
 )
-from patinox.formats.ag_ui_parts import DIALECT, THINKING
+from patinox.formats.ag_ui.parts import DIALECT, THINKING
 from patinox.formats.base import Frame, StreamHead
 from patinox.formats.flat import (
     CUT_SHORT,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from patinox.formats.ai_sdk_frames import SPOKEN, WORDS, AISDKState
-from patinox.formats.ai_sdk_reader import AISDKReader
-from patinox.formats.ai_sdk_writer import AISDKWriter
+from patinox.formats.ai_sdk.frames import SPOKEN, WORDS, AISDKState
+from patinox.formats.ai_sdk.reader import AISDKReader
+from patinox.formats.ai_sdk.writer import AISDKWriter
 from patinox.formats.base import Format
 from patinox.formats.citations import citations
 from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, comes_late, reason_is, word_differs

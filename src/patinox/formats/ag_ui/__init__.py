@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import get_args
 
 from patinox.core.events import FinishReason
-from patinox.formats.ag_ui_frames import AGUIState
-from patinox.formats.ag_ui_reader import AGUIReader
-from patinox.formats.ag_ui_writer import AGUIWriter
+from patinox.formats.ag_ui.frames import AGUIState
+from patinox.formats.ag_ui.reader import AGUIReader
+from patinox.formats.ag_ui.writer import AGUIWriter
 from patinox.formats.base import Format
 from patinox.formats.losses import ONE_CALL, Loss, Losses, has_cut_calls, is_followed, word_differs
 

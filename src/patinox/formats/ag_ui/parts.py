@@ -1,4 +1,4 @@
-"""Reads the messages of an AG-UI run: text, reasoning and tool calls (see `ag_ui_reader`).
+"""Reads the messages of an AG-UI run: text, reasoning and tool calls (see `ag_ui.reader`).
 
 The protocol names messages and calls, and lets them overlap. Here a message is what one turn of the model said:
 reasoning and calls belong to the assistant's message that is open, which takes its name from the text in it.

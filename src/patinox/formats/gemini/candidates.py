@@ -2,7 +2,7 @@
 
 The dialect has parts, not blocks: parts of one kind that follow one another are one block, which ends when a part of
 another kind comes, or the candidate ends. Each method leaves, in the place of what it has read, the hole that the
-writer fills (see `gemini_frames`).
+writer fills (see `gemini.frames`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.gemini_arguments import PartialArguments
-from patinox.formats.gemini_frames import REASONS, shape_key
+from patinox.formats.gemini.arguments import PartialArguments
+from patinox.formats.gemini.frames import REASONS, shape_key
 
 _encode = msgspec.json.Encoder().encode
 

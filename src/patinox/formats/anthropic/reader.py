@@ -22,8 +22,8 @@ from patinox.core.events import (
     RunEnd,
     RunStart,
 )
-from patinox.formats.anthropic_blocks import BlocksReader
-from patinox.formats.anthropic_frames import DIALECT, REASONS, STATUSES, read_usage
+from patinox.formats.anthropic.blocks import BlocksReader
+from patinox.formats.anthropic.frames import DIALECT, REASONS, STATUSES, read_usage
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from patinox.formats.anthropic_frames import CALLS, RESULT, WORDS, citation, write_usage
-from patinox.formats.anthropic_reader import AnthropicReader
-from patinox.formats.anthropic_state import MessageState
-from patinox.formats.anthropic_writer import AnthropicWriter
+from patinox.formats.anthropic.frames import CALLS, RESULT, WORDS, citation, write_usage
+from patinox.formats.anthropic.reader import AnthropicReader
+from patinox.formats.anthropic.state import MessageState
+from patinox.formats.anthropic.writer import AnthropicWriter
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations
 from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, comes_late, reason_is, word_differs

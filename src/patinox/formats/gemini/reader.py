@@ -17,9 +17,9 @@ from patinox.core.events import BlockDelta, Event, Native, RunEnd, RunStart
 from patinox.formats.base import interrupted
 from patinox.formats.eventstream import StrayLine
 from patinox.formats.framing import EventStreamParser
-from patinox.formats.gemini_candidates import CandidatesReader
-from patinox.formats.gemini_frames import DIALECT, USAGE, USED, read_usage, remember
-from patinox.formats.gemini_patterns import Pattern, learn
+from patinox.formats.gemini.candidates import CandidatesReader
+from patinox.formats.gemini.frames import DIALECT, USAGE, USED, read_usage, remember
+from patinox.formats.gemini.patterns import Pattern, learn
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

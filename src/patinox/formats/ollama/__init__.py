@@ -17,8 +17,8 @@ from patinox.formats.losses import (
     word_differs,
 )
 from patinox.formats.media import file_url
-from patinox.formats.ollama_reader import OllamaReader
-from patinox.formats.ollama_writer import OllamaState, OllamaWriter
+from patinox.formats.ollama.reader import OllamaReader
+from patinox.formats.ollama.writer import OllamaState, OllamaWriter
 from patinox.incremental.assembler import Assembly
 
 __all__ = ["LOSSES", "OLLAMA", "OllamaReader", "OllamaWriter"]

@@ -1,7 +1,7 @@
 """The half of the writer of Gemini that makes frames again which were read from this dialect.
 
 The events of one frame come one after the other; the first says what was special about the frame (see
-`gemini_frames`), and when the last is there it is written.
+`gemini.frames`), and when the last is there it is written.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import msgspec
 
 from patinox.core.events import BlockDelta, Event, MessageEnd, Native, RunStart, ToolError, ToolResult, Usage
 from patinox.formats.base import Frame
-from patinox.formats.gemini_frames import DIALECT, USAGE, USED, fill, remember, shape_key
-from patinox.formats.gemini_state import Alternative, GeminiState, Joint, Plain, Written, replace, track, with_choice
+from patinox.formats.gemini.frames import DIALECT, USAGE, USED, fill, remember, shape_key
+from patinox.formats.gemini.state import Alternative, GeminiState, Joint, Plain, Written, replace, track, with_choice
 
 _encode = msgspec.json.Encoder().encode
 

@@ -27,7 +27,7 @@ from patinox.core.events import (
 from patinox.formats.base import Frame, StreamHead
 from patinox.formats.flat import FlatState, FlatWriter, OpenBlock, as_call, encode, merge_usage, place, replace
 from patinox.formats.media import file_url
-from patinox.formats.ollama_reader import DIALECT
+from patinox.formats.ollama.reader import DIALECT
 from patinox.incremental.assembler import Assembly
 
 _FIELDS = {
