@@ -46,7 +46,7 @@ async def test_heartbeats_stand_between_the_frames() -> None:
     async with replay_app([Text("a"), Text("b")], heartbeats=True) as app:
         answer = await AsgiClient(app).request("POST", "/v1/messages", body=ASKED)
 
-    assert answer.body.count(b"event: ping") == 4
+    assert answer.body.count(b"event: ping") == 3
 
 
 async def test_a_stream_of_somebody_elses_is_served_as_it_grows() -> None:

@@ -47,7 +47,7 @@ def replay_app(
     """An ASGI application that serves one log in every dialect.
 
     `source`: an `ActiveStream`; bytes of the dialect that `format` names; or chunk data, events or chunks, of which an
-    `End` or `Error` is the end (complete, where there is none). `heartbeats` puts one after every record, as a client
+    `End` or `Error` is the end (complete, where there is none). `heartbeats` puts one before every record, as a client
     sees it that waits long for each. Raises `InputError` for bytes without a format.
     """
     if isinstance(source, ActiveStream):
@@ -166,27 +166,19 @@ class ReplayApp:
 
 
 class _BeatingEvents(SseWire):
-    """Events with a heartbeat before the first record and after each."""
+    """Events with a heartbeat before each record's: after the last there is none, as on a real connection."""
 
     def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
-        """The record's bytes, and a heartbeat."""
-        return super().record(event_id, frames) + self.heartbeat
-
-    def opening(self) -> bytes:
-        """A heartbeat."""
-        return self.heartbeat
+        """A heartbeat, and the record's bytes."""
+        return self.heartbeat + super().record(event_id, frames)
 
 
 class _BeatingLines(PlainWire):
     """The same in lines."""
 
     def record(self, event_id: str, frames: Sequence[Frame]) -> bytes:
-        """The record's bytes, and a heartbeat."""
-        return super().record(event_id, frames) + self.heartbeat
-
-    def opening(self) -> bytes:
-        """A heartbeat."""
-        return self.heartbeat
+        """A heartbeat, and the record's bytes."""
+        return self.heartbeat + super().record(event_id, frames)
 
 
 def _route(path: str, handler: Handler, reply: Any) -> Route:
