@@ -68,9 +68,12 @@ def test_what_stands_after_the_last_event_is_there_at_the_end() -> None:
     assert cutter.close() == b'{"error":{}}\n'
 
 
-def test_a_line_that_is_no_event_is_an_error() -> None:
+@pytest.mark.parametrize("line", [b"<html>
+", b'{"event":"\xff","data":1}
+'])
+def test_a_line_that_is_no_event_is_an_error(line: bytes) -> None:
     with pytest.raises(FramingError, match="no event"):
-        LinesCutter().feed(b"<html>\n")
+        LinesCutter().feed(line)
 
 
 def test_bytes_of_a_dialect_without_ids_pass_as_they_are() -> None:
