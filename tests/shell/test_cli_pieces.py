@@ -68,9 +68,7 @@ def test_what_stands_after_the_last_event_is_there_at_the_end() -> None:
     assert cutter.close() == b'{"error":{}}\n'
 
 
-@pytest.mark.parametrize("line", [b"<html>
-", b'{"event":"\xff","data":1}
-'])
+@pytest.mark.parametrize("line", [b"<html>\n", b'{"event":"\xff","data":1}\n'])
 def test_a_line_that_is_no_event_is_an_error(line: bytes) -> None:
     with pytest.raises(FramingError, match="no event"):
         LinesCutter().feed(line)
