@@ -68,5 +68,10 @@ CONTESTANTS = {
         Contestant("dialects", "Patinox, all recordings", None, ours=True),
         Contestant("dialects-chat", "Patinox, chat recordings", None, ours=True),
         Contestant("litellm-chunks", "LiteLLM library, chat recordings", None),
+        Contestant("validators", "secrets, phones, cards, IBANs", None, ours=True),
+        Contestant("validators-email", "the same and e-mail", None, ours=True),
+        Contestant("validators-words-100", "100 words", None, ours=True),
+        Contestant("validators-words-2000", "2,000 words", None, ours=True),
+        Contestant("validators-words-20000", "20,000 words", None, ours=True),
     )
 }  # fmt: skip

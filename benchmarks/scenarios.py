@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from benchmarks import dialects, measures
+from benchmarks import dialects, measures, validation
 from benchmarks.measures import Measure
 
 EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
@@ -102,6 +102,12 @@ SCENARIOS = (
         "cpu_us_per_frame", "µs of CPU per frame", ("frames", "streams"), rounds=3,
     ),
     Scenario(
+        "k", "Validators on recorded answers, and on one of 1 MB", validation.measure, tuple(validation.SETS),
+        {"short_chars": 20_000, "long_chars": 1_000_000}, {"long_chars": 200_000},
+        "cpu_us_per_chunk", "µs of CPU per chunk",
+        ("same_step_percent", "longest_wait_chars", "verdicts", "short_us", "long_us", "growth_ratio"), rounds=3,
+    ),
+    Scenario(
         "w", "One stream to 1,000 WebSockets, one chunk a write, beside SSE", measures.fanout, SOCKETS,
         {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
         "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True,
@@ -131,6 +137,9 @@ TARGETS = (
     Target("i", "gateway", "cpu_us_per_token", 4.0, "relay"),
     Target("j", "dialects", "cpu_us_per_frame", 10.0),
     Target("j", "dialects-chat", "cpu_us_per_frame", 1 / 20, "litellm-chunks"),
+    Target("k", "validators", "cpu_us_per_chunk", 20.0),
+    Target("k", "validators", "same_step_percent", 99.0, at_least=True),
+    Target("k", "validators", "growth_ratio", 1.3),
     Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),

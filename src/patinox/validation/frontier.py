@@ -13,7 +13,7 @@ What leaves never depends on how the text was cut: `tests/properties/test_fronti
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -35,38 +35,24 @@ from patinox.validation.aggregates import as_json, parsed, values, without_ext
 from patinox.validation.base import Channel, LaneInfo, Validator
 from patinox.validation.lanes import Found, Group, Lane
 from patinox.validation.places import CALLS, Places
-from patinox.validation.release import TextEntry, cut
+from patinox.validation.release import Closing, Plain, TextEntry, cut
 from patinox.validation.views import JsonView
 
 _replace = msgspec.structs.replace
 
 MAX_HELD_CHARS: Final = 1_000_000
-_RECORD_CHARS: Final = 100  # what a record without text counts as
 
 _BLOCKED_STATUS: Final = 422
 _FAILED_STATUS: Final = 500
-
-
-class Plain(msgspec.Struct):
-    """A record that leaves when it is at the head. `make`, where given, makes it anew then."""
-
-    out: Sequence[Any]
-    make: Callable[[], Any] | None = None
-    size: int = _RECORD_CHARS
-
-
-class Closing(msgspec.Struct):
-    """The end of a lane: what was found at its very end is told here."""
-
-    lane: Lane
-    size: int = 0
 
 
 class ValidationStage:
     """A pipeline's stage that lets nothing out which a validator has not passed. One for each stream.
 
     `max_held_chars` bounds what may wait; beyond it the stream fails with code `validation_overflow`. Binary data is
-    refused unless `allow_binary`, since no validator can read it. `failures` counts validators that were left out.
+    refused unless `allow_binary`, since no validator can read it. Without `across_blocks` a hold ends with its block:
+    what is split between two blocks is not found, but one that ends with a number delays nothing either.
+    `failures` counts validators that were left out.
     """
 
     def __init__(
@@ -75,6 +61,7 @@ class ValidationStage:
         *,
         max_held_chars: int = MAX_HELD_CHARS,
         allow_binary: bool = False,
+        across_blocks: bool = True,
     ) -> None:
         self._validators = list(validators)
         names = [validator.name for validator in self._validators]
@@ -85,7 +72,9 @@ class ValidationStage:
         self._max_held_chars, self._allow_binary = max_held_chars, allow_binary
         self._queue: deque[TextEntry | Plain | Closing] = deque()
         self._held_chars = 0
-        self._places = Places(lambda info, key, view: Lane(info, key, self._validators, view, self._failed))
+        self._places = Places(
+            lambda info, key, view: Lane(info, key, self._validators, view, self._failed), apart=not across_blocks
+        )
         self._sent: dict[tuple[int, int | None], list[str]] = {}  # argument text that has left
         self._failure: Error | None = None
         self._over = False
@@ -100,11 +89,16 @@ class ValidationStage:
         """Whether something waits for a decision."""
         return bool(self._queue)
 
+    @property
+    def waiting_chars(self) -> int:
+        """Characters of text that came in and have neither left nor been withheld."""
+        return sum(len(entry.piece.text) - entry.at for entry in self._queue if isinstance(entry, TextEntry))
+
     def stats(self) -> dict[str, int]:
         """Held records and characters, open lanes, failures of validators."""
         return {
             "held_records": len(self._queue),
-            "held_chars": self._held_chars,
+            "held_chars": self.waiting_chars,
             "lanes": len(self._places),
             "failures": sum(self.failures.values()),
         }
@@ -193,16 +187,17 @@ class ValidationStage:
         match record:
             case BlockStart():
                 self._places.begin(record)
+                self._close_lanes(self._places.thought_out(record))
                 self._checked(record, out)
             case MessageStart() | MessageEnd():
                 if isinstance(record, MessageEnd):
                     self._close_lanes(self._places.of_message(record.message))
                 self._checked(record, out)
             case BlockEnd():
-                self._close_lanes(self._places.of_call(record.message, record.block))
+                self._close_lanes(self._places.of_block(record.message, record.block))
                 self._block_end(record, out)
             case ToolReady():
-                self._close_lanes(self._places.of_call(record.message, record.block))
+                self._close_lanes(self._places.of_block(record.message, record.block))
                 self._tool_ready(record, out)
             case RunEnd() | Error() | End():
                 self._close_lanes(self._places.all())
@@ -213,6 +208,7 @@ class ValidationStage:
                 self._checked(record, out)
 
     def _block_end(self, record: BlockEnd, out: list[Any]) -> None:
+        self._places.block_ends((record.message, record.block))
         if not self._places.had_deltas((record.message, record.block)):
             self._checked(record, out)
             return
@@ -262,12 +258,13 @@ class ValidationStage:
             self._failure = Error(why.code, why.message, retryable=False, status=why.http_status)
             return None
         lane.close()
-        found = bool(lane.groups)
+        if lane.settled and not lane.groups:
+            return value
         parts: list[str] = []
         cut(entry, parts.append, lambda group: self._tell(entry, group, told, name))
         if not (told and type(told[-1]) is Error):
             self._let_lane_end(Closing(lane), told, name)
-        return parsed("".join(parts))[1] if found or not lane.settled else value
+        return parsed("".join(parts))[1]
 
     def _refuse_binary(self, out: list[Any]) -> None:
         message = "binary data cannot be validated and is refused; allow_binary lets it through unread"

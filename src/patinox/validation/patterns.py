@@ -21,8 +21,11 @@ from patinox.validation.base import Finding, LaneInfo, Policy
 from patinox.validation.expressions import Expression, expression
 from patinox.validation.leads import leads
 
-Check = Callable[[str], int]
-"""How many characters of a match, from its start, are really one: 0 for none. A card number's Luhn sum, for one."""
+Check = Callable[[str, int, int], int]
+"""Of the match `text[start:end]`, how many characters are really one: 0 for none. A card number's Luhn sum, for one.
+
+It may look at the match, and before it as far as the rule's own lookbehinds do, and nowhere else.
+"""
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -190,7 +193,7 @@ class PatternScanner:
             if hold is not None:
                 return hold
             if rule.check is not None:
-                end = start + rule.check(self._text[start:end])
+                end = start + rule.check(self._text, start, end)
             if end > start:
                 findings.append(Finding(self._base + start, self._base + end, rule.name))
             at = max(end, start + 1)

@@ -2,7 +2,7 @@
 
 Cards must pass their Luhn sum (ISO/IEC 7812-1), IBANs their mod 97 (ISO 13616-1) and have their country's length, so
 other long numbers pass. An e-mail address may begin with any word, so looking for them holds back each word until
-its end; the others begin with digits, capitals, `+` or `(`.
+its end; the others begin with a digit or `+`.
 """
 
 from __future__ import annotations
@@ -43,29 +43,30 @@ def _luhn(digits: str) -> bool:
     return (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
 
 
-def _card(text: str) -> int:
-    """The longest start of `text` that is a card number and doesn't end within a group of digits."""
-    for end in range(len(text), 12, -1):
-        if not text[end - 1].isdigit() or (end < len(text) and text[end].isdigit()):
+def _card(text: str, start: int, end: int) -> int:
+    """The characters of the longest card number that begins the match and doesn't end within a group of digits."""
+    for stop in range(end, start + 12, -1):
+        if not text[stop - 1].isdigit() or (stop < end and text[stop].isdigit()):
             continue
-        digits = _SEPARATORS.sub("", text[:end])
+        digits = _SEPARATORS.sub("", text[start:stop])
         if 13 <= len(digits) <= 19 and _luhn(digits):
-            return end
+            return stop - start
     return 0
 
 
-def _iban(text: str) -> int:
-    """The characters of the IBAN that `text` starts with, by its country's length."""
-    wanted = _IBAN_LENGTHS.get(text[:2], 0)
-    end = count = 0
-    while end < len(text) and count < wanted:
-        count += text[end] != " "
-        end += 1
-    if not wanted or count < wanted or (end < len(text) and text[end] != " "):
+def _iban(text: str, start: int, end: int) -> int:
+    """The characters of the IBAN's rest, by the length that its country's have; the country's code is before it."""
+    country = text[start - 2 : start]
+    wanted = _IBAN_LENGTHS[country] - 2
+    stop = start
+    rest = ""
+    while stop < end and len(rest) < wanted:
+        rest += text[stop].strip()
+        stop += 1
+    if len(rest) < wanted or (stop < end and text[stop] != " "):
         return 0
-    account = text[:end].replace(" ", "")
-    number = "".join(str(int(character, 36)) for character in account[4:] + account[:4])
-    return end if int(number) % 97 == 1 else 0
+    number = "".join(str(int(character, 36)) for character in rest[2:] + country + rest[:2])
+    return stop - start if int(number) % 97 == 1 else 0
 
 
 _PERSONAL: Final = {
@@ -78,7 +79,8 @@ _PERSONAL: Final = {
         "phone",
         # ITU-T E.164: a plus and 8 to 15 digits, however parted; or ten digits in North America's 3-3-4.
         r"(?<![0-9A-Za-z+])\+[0-9](?:[ ./()-]{0,2}[0-9]){7,14}(?![0-9])"
-        r"|(?<![0-9A-Za-z.-])(?:\([0-9]{3}\)[ -]?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4}(?![0-9A-Za-z])",
+        r"|(?:(?<=\()[2-9][0-9]{2}\)[ -]?|(?<![0-9A-Za-z.-])[2-9][0-9]{2}[ .-])"
+        r"[2-9][0-9]{2}[ .-][0-9]{4}(?![0-9A-Za-z])",
     ),
     "card": Rule(
         "card",
@@ -88,7 +90,8 @@ _PERSONAL: Final = {
     ),
     "iban": Rule(
         "iban",
-        rf"(?<![0-9A-Za-z]){_countries()}[0-9]{{2}}"
+        # The country's code leaves: it is nobody's account, and prose is full of capitals.
+        rf"(?<=(?<![0-9A-Za-z]){_countries()})[0-9]{{2}}"
         r"(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?![0-9A-Za-z])",
         check=_iban,
     ),

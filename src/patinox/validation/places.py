@@ -1,7 +1,9 @@
 """Which lane a delta belongs to.
 
-The text blocks of a message are one lane, whatever comes between them; so are its reasoning blocks, and its refusals.
-The arguments of each tool call are a lane of their own, since JSON parts them. `Text` chunks are text of message 0.
+The text blocks of a message are one lane, whatever comes between them; so are its refusals; and so are its reasoning
+blocks up to where an answer's text begins, or the answer would wait for what reasoning may follow it.
+A tool call, a piece of code or whatever else is an item by itself has a lane of its own, which ends with its block.
+`Text` chunks are text of message 0.
 """
 
 from __future__ import annotations
@@ -24,18 +26,21 @@ _CHANNELS: Final[dict[str, Channel]] = {
     "tool_call": "arguments",
     "server_tool_call": "arguments",
 }
+_JOINED: Final = ("text", "reasoning", "reasoning_summary", "refusal")
 CALLS: Final = ("tool_call", "server_tool_call")
 
 
 class Places:
-    """The open lanes of one stream. `make` makes a new one."""
+    """The open lanes of one stream. `make` makes a new one; with `apart` each block is a lane."""
 
-    def __init__(self, make: Callable[[LaneInfo, Any, View | JsonView], Lane]) -> None:
+    def __init__(self, make: Callable[[LaneInfo, Any, View | JsonView], Lane], *, apart: bool) -> None:
         self._make = make
+        self._joined = () if apart else _JOINED
         self._lanes: dict[Any, Lane] = {}
         self._by_delta: dict[tuple[int, int | None, str], Lane] = {}
         self._blocks: dict[Place, BlockStart] = {}
         self._had_text: dict[Place, bool] = {}
+        self._ended: set[Place] = set()
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -71,8 +76,9 @@ class Places:
         kind = self.kind(place)
         is_json = op == "json.append"
         channel: Channel = "arguments" if is_json else _CHANNELS.get(kind, "text")
-        own = block if channel == "arguments" else None
-        key = (message, kind, op, own)
+        joined = kind in self._joined and not is_json
+        own = None if joined else block
+        key = (message, kind, op, own, joined)
         lane = self._lanes.get(key)
         if lane is None:
             view = JsonView() if is_json else View()
@@ -90,10 +96,22 @@ class Places:
         """The open lanes of a message."""
         return [lane for lane in self._lanes.values() if lane.info.message == message]
 
-    def of_call(self, message: int, block: int | None) -> list[Lane]:
-        """The open lane of a call's arguments, if there is one."""
+    def of_block(self, message: int, block: int | None) -> list[Lane]:
+        """The open lanes that a block has for itself."""
+        return [lane for key, lane in self._lanes.items() if key[0] == message and key[3] == block and not key[4]]
+
+    def block_ends(self, place: Place) -> None:
+        """A block is over; its lane may go on."""
+        self._ended.add(place)
+
+    def thought_out(self, start: BlockStart) -> list[Lane]:
+        """The lanes of reasoning that a block of text puts an end to: those whose blocks are over."""
+        if start.of != "text":
+            return []
         return [
-            lane for lane in self.of_message(message) if lane.info.channel == "arguments" and lane.info.block == block
+            lane
+            for lane in self.of_message(start.message)
+            if lane.info.channel == "reasoning" and all((start.message, at) in self._ended for at in lane.starts)
         ]
 
     def end(self, lane: Lane) -> None:

@@ -1,14 +1,16 @@
-"""One delta at the head of the queue: which of its characters leave, and what stands in the place of the others."""
+"""What waits in the queue, and of a delta at its head: which characters leave, and what stands in their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from patinox.validation.lanes import Group, Lane
 from patinox.validation.views import SCALAR, STRING, Piece, first_at, owner, quoted
+
+_RECORD_CHARS: Final = 100  # what a record without text counts as
 
 
 class TextEntry(msgspec.Struct):
@@ -24,6 +26,21 @@ class TextEntry(msgspec.Struct):
     def size(self) -> int:
         """Characters of it that count as held, whatever part has left."""
         return len(self.piece.text)
+
+
+class Plain(msgspec.Struct):
+    """A record that leaves when it is at the head. `make`, where given, makes it anew then."""
+
+    out: Sequence[Any]
+    make: Callable[[], Any] | None = None
+    size: int = _RECORD_CHARS
+
+
+class Closing(msgspec.Struct):
+    """The end of a lane: what was found at its very end is told here."""
+
+    lane: Lane
+    size: int = 0
 
 
 def cut(entry: TextEntry, emit: Callable[[str], None], tell: Callable[[Group], bool]) -> bool:

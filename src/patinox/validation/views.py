@@ -8,6 +8,7 @@ characters that became visible, and for each sent character the number of the vi
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 import msgspec
 
@@ -51,7 +52,20 @@ class View:
             return piece, text
         owners: list[int] = []
         piece = Piece(text, self._seen, owners)
-        return piece, "".join(self._character(character, owners) for character in text)
+        visible: list[str] = []
+        at = 0
+        while at < len(text):
+            if self._escape or text[at] == "\\":
+                visible.append(self._character(text[at], owners))
+                at += 1
+                continue
+            stop = text.find("\\", at)
+            stop = len(text) if stop < 0 else stop
+            owners.extend(range(self._seen, self._seen + stop - at))
+            self._seen += stop - at
+            visible.append(text[at:stop])
+            at = stop
+        return piece, "".join(visible)
 
     def close(self) -> str:
         """What is visible of an escape that was never finished: what was sent."""
@@ -59,9 +73,6 @@ class View:
 
     def _character(self, character: str, owners: list[int]) -> str:
         owners.append(self._seen)
-        if not self._escape and character != "\\":
-            self._seen += 1
-            return character
         self._pending.append((owners, len(owners) - 1))
         self._escape += character
         return self._judge()
@@ -179,7 +190,7 @@ def first_at(piece: Piece, visible: int, start: int) -> int:
     """The first sent character from `start` on that belongs to the visible one or a later one."""
     if piece.owners is None:
         return max(start, min(len(piece.text), visible - piece.base))
-    return next((at for at in range(start, len(piece.text)) if piece.owners[at] >= visible), len(piece.text))
+    return bisect_left(piece.owners, visible, start)
 
 
 def quoted(text: str) -> str:
