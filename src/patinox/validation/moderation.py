@@ -239,7 +239,6 @@ class ModerationStage:
             elif not isinstance(error, Exception):
                 raise error
             else:
-                window.findings = ()
                 await self._keep(out, self._failed(error, window))
             if self._over:
                 return
@@ -250,6 +249,7 @@ class ModerationStage:
         what = type(error).__name__
         if self._policy.on_error == "open":
             self.failures += 1
+            window.findings = ()  # only now: a window without an answer has not passed
             return self._gate.note(
                 Verdict(message=window.lane.message, validator=self._name, action="open", details={"error": what})
             )
