@@ -13,6 +13,8 @@ _MESSAGES = frozenset({
     "content_block_stop", "ping",
 })  # fmt: skip
 
+_ADDED_ANYWHERE = ("snapshot", "parsed", "parsed_arguments")
+_ADDED = {"message_stop": ("message",), "content_block_stop": ("content_block",)}
 _RETOLD = ("content.", "refusal.", "tool_calls.", "logprobs.")  # by the helper of `openai` for chat
 
 
@@ -39,30 +41,37 @@ def frame_of(item: Any) -> Any:
     None for such an event.
     """
     kind = getattr(item, "type", None)
-    if kind == "chunk" and hasattr(item, "chunk"):
-        return item.chunk
-    if not isinstance(kind, str):
-        return item
-    if kind.startswith(_RETOLD):
+    if isinstance(kind, str) and kind.startswith(_RETOLD):
         return None
-    return _bare(item) if kind.startswith("response.") else item
+    if kind == "chunk" and hasattr(item, "chunk"):
+        item = item.chunk
+    return _dumped(item) if _is_chat(item) or _is_responses(item) or _is_messages(item) else item
 
 
-def _bare(item: Any) -> Any:
-    """A frame of Responses without what the helper of `openai` adds to it: the text so far, and what it parsed."""
-    if not (hasattr(item, "snapshot") or hasattr(item, "parsed_arguments") or hasattr(item, "parsed")):
-        return item
-    body = item.model_dump(mode="json", exclude_unset=True)
-    return {key: value for key, value in body.items() if key not in ("snapshot", "parsed", "parsed_arguments")}
+def _dumped(item: Any) -> dict[str, Any]:
+    """What is in a model that came from the wire, without what helpers add: what there was so far, parsed.
+
+    Providers send what the models of their SDKs do not foresee; of that no warnings are wanted.
+    """
+    body: dict[str, Any] = item.model_dump(mode="json", exclude_unset=True, warnings=False)
+    added = _ADDED.get(body.get("type", ""), _ADDED_ANYWHERE)
+    return {key: value for key, value in body.items() if key not in added}
 
 
 def _is_chat(item: Any) -> bool:
-    return getattr(frame_of(item), "object", None) == "chat.completion.chunk"
+    if getattr(item, "type", None) == "chunk":
+        item = getattr(item, "chunk", None)
+    named = getattr(item, "object", None)
+    return named == "chat.completion.chunk" or (named == "" and hasattr(item, "choices"))  # one provider's first frame
 
 
 def _is_responses(item: Any) -> bool:
     kind = getattr(item, "type", None)
     return isinstance(kind, str) and (kind.startswith("response.") or kind == "error") and _has_number(item)
+
+
+def _is_messages(item: Any) -> bool:
+    return hasattr(item, "model_dump") and getattr(item, "type", None) in _MESSAGES
 
 
 def _has_number(item: Any) -> bool:
@@ -72,7 +81,7 @@ def _has_number(item: Any) -> bool:
 _DIALECTS: Mapping[str, Callable[[Any], bool]] = {
     "openai-chat": _is_chat,
     "openai-responses": _is_responses,
-    "anthropic": lambda item: getattr(item, "type", None) in _MESSAGES,
+    "anthropic": _is_messages,
     "gemini": lambda item: hasattr(item, "candidates") and hasattr(item, "usage_metadata"),
     "ollama": lambda item: hasattr(item, "done") and hasattr(item, "message"),
 }
