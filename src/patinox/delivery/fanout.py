@@ -181,9 +181,9 @@ class Fanout:
             if audience is not None and not view.addresses(audience, cursor):
                 audience = None
             key = (sink.kind, cursor, audience)
-            known = packed.get(key)
-            if known is None:
-                known = packed[key] = self._pack(feed, view, sink, cursor, audience)
+            if key not in packed:
+                packed[key] = self._pack(feed, view, sink, cursor, audience)
+            known = packed[key]
             if known is None:
                 self._catch_up_later(subscription, None)
             else:
