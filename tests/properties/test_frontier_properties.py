@@ -249,6 +249,41 @@ def test_values_are_looked_at_unescaped_and_stay_values(value: Any) -> None:  # 
         assert len(out) == 1
 
 
+OVERLAPPING = (
+    ("first", "ab{1,3}", Action.REDACT),
+    ("second", "b{1,2}c{1,3}", Action.REPLACE),
+    ("third", "ca{1,2}", Action.PASS),
+    ("fourth", "c{2}b", Action.REDACT),
+)
+
+
+@settings(max_examples=CASES, deadline=None)
+@given(st.text("abc", max_size=14), CUTS)
+def test_findings_that_overlap_are_grouped_alike_for_every_cut(text: str, cuts: list[int]) -> None:
+    stages = [
+        ValidationStage(
+            Patterns([Rule(name, pattern)], name=name, policy=Policy(action=action, replacement=f"<{name}>"))
+            for name, pattern, action in OVERLAPPING
+        )
+        for _ in range(3)
+    ]
+    ways: list[Sequence[int]] = [(), cuts, range(14)]
+    outs = [
+        said(passed(stage, [Text(piece) for piece in pieces(text, places)]))
+        for stage, places in zip(stages, ways, strict=True)
+    ]
+    assert outs[0] == outs[1] == outs[2]
+    withheld = {
+        at
+        for _, pattern, action in OVERLAPPING
+        if action is not Action.PASS
+        for match in re.finditer(pattern, text)
+        for at in range(*match.span())
+    }
+    kept = "".join(character for at, character in enumerate(text) if at not in withheld)
+    assert re.sub("<[a-z]+>", "", outs[0][0].get("bare", "")) == kept
+
+
 # --- regular expressions, against the standard library's on the whole text
 
 ATOMS = st.sampled_from(

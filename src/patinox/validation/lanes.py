@@ -90,7 +90,7 @@ class Lane:
         try:
             scanner = validator.scanner(self.info)
         except Exception as error:
-            self._broken = not self._failed(validator, error) or self._broken
+            self._fail(validator, error)
         else:
             if scanner is not None:
                 self._scanners.append((order, validator, scanner))
@@ -128,7 +128,12 @@ class Lane:
         if rest := self._view.close():
             self._scan(rest, "")
         self._closed = True
-        self._ask(lambda scanner: scanner.close())
+        for order, validator, scanner in self._scanners:
+            try:
+                self._found += [Found(order, validator, finding) for finding in scanner.close()]
+            except Exception as error:
+                self._fail(validator, error)
+        self._settle()
 
     def leave_out(self, validator: Validator) -> None:
         """Goes on without a validator; what it found stays found."""
@@ -137,23 +142,19 @@ class Lane:
 
     def _scan(self, visible: str, sent: str) -> None:
         self.fed += len(visible)
-        if self._reads_source:
-            self._ask(lambda scanner: scanner.feed(sent if getattr(scanner, "reads_source", False) else visible))
-        else:
-            self._ask(lambda scanner: scanner.feed(visible))
-
-    def _ask(self, question: Callable[[Scanner], Sequence[Finding]]) -> None:
         for order, validator, scanner in self._scanners:
             try:
-                findings = question(scanner)
+                reads = sent if self._reads_source and getattr(scanner, "reads_source", False) else visible
+                findings = scanner.feed(reads)
             except Exception as error:
-                if self._failed(validator, error):
-                    continue
-                self._broken = True
+                self._fail(validator, error)
             else:
                 if findings:
                     self._found += [Found(order, validator, finding) for finding in findings]
         self._settle()
+
+    def _fail(self, validator: Validator, error: Exception) -> None:
+        self._broken = not self._failed(validator, error) or self._broken
 
     def _settle(self) -> None:
         if self._broken:

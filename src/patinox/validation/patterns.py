@@ -28,6 +28,10 @@ It may look at the match, and before it as far as the rule's own lookbehinds do,
 """
 
 
+_ENOUGH_CHARS = 500
+"""Clean text is thrown away in stretches of this size, not with every piece."""
+
+
 class Rule(msgspec.Struct, frozen=True):
     """One regular expression, as the standard library's `re` writes them. `name` is what verdicts say.
 
@@ -124,17 +128,17 @@ def _span(rule: Rule, parts: Expression) -> int | None:
 class _Joined:
     """All bounded rules at once: most text has nothing in it, and one look says so."""
 
-    __slots__ = ("_leads", "_match", "_undecided")
+    __slots__ = ("_match", "_undecided", "leads")
 
     def __init__(self, rules: Sequence[_Compiled]) -> None:
-        self._leads = leads(rule.pattern for rule in rules)
+        self.leads = leads(rule.pattern for rule in rules)
         self._match = re.compile("|".join(rule.parts.match for rule in rules) or "(?!)")
         self._undecided = re.compile("|".join(rule.parts.undecided for rule in rules) or "(?!)")
 
     def first(self, text: str, at: int, closed: bool) -> int:
         """The first place from `at` on where a match of one of the rules begins or may begin; else the end."""
-        if self._leads is not None:
-            lead = self._leads.search(text, at)
+        if self.leads is not None:
+            lead = self.leads.search(text, at)
             if lead is None:
                 return len(text)
             at = lead.start()
@@ -148,18 +152,25 @@ class _Joined:
 class PatternScanner:
     """Each rule's matches, left to right and without overlap, as `re.finditer` has them on the whole text."""
 
-    __slots__ = ("_base", "_context", "_joined", "_marks", "_rules", "_text", "_windows", "frontier")
+    __slots__ = ("_base", "_context", "_joined", "_leads", "_marks", "_rules", "_text", "_windows", "frontier")
 
     def __init__(self, rules: Sequence[_Compiled], joined: _Joined, context: int) -> None:
         self._rules, self._joined, self._context = rules, joined, context
         self._text, self._base = "", 0  # what is kept of the lane, and where in the lane it starts
         self._marks: list[int] | None = None  # where each rule goes on, if not all at the frontier
         self._windows = any(rule.span is not None for rule in rules)
+        self._leads = None if self._windows else joined.leads
         self.frontier = 0
 
     def feed(self, text: str) -> Sequence[Finding]:
         """See `Scanner`."""
-        self._text = self._text + text if self._text else text
+        kept = self._text = self._text + text
+        # Most pieces begin nothing, and this is all there is to say about them.
+        if self._marks is None and self._leads is not None and not self._leads.search(kept, self.frontier - self._base):
+            self.frontier = self._base + len(kept)
+            if len(kept) > _ENOUGH_CHARS:
+                self._trim(len(kept))
+            return ()
         return self._scan(False)
 
     def close(self) -> Sequence[Finding]:
