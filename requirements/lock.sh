@@ -13,8 +13,8 @@ compile() {
     echo "$out"
 }
 
-compile requirements/dev.txt "$@" pyproject.toml --extra server --extra local --extra validation --group dev
-compile requirements/serve.txt "$@" pyproject.toml --extra server --extra local --extra validation --constraint requirements/dev.txt
+compile requirements/dev.txt "$@" pyproject.toml --all-extras --group dev
+compile requirements/serve.txt "$@" pyproject.toml --all-extras --constraint requirements/dev.txt
 echo uv | compile requirements/uv.txt "$@" - --constraint requirements/dev.txt
 echo "hatchling>=1.27" | compile requirements/build.txt "$@" -
 # The peers run on the very uvicorn that Patinox runs on.
