@@ -1,10 +1,12 @@
 """The official JavaScript clients, installed once into a folder that git ignores."""
 
+import fcntl
 import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,14 @@ INSTALL_S = 100
 JUDGE_S = 100
 
 Judge = Callable[[list[dict[str, str]]], list[dict[str, Any]]]
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One test process at a time: two installations into one folder remove each other's files."""
+    with (NODE / ".installing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _install(npm: str) -> None:
@@ -39,7 +49,8 @@ def judge() -> Judge:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("no node and npm on PATH")
-    _install(npm)
+    with _alone():
+        _install(npm)
 
     def ask(streams: list[dict[str, str]]) -> list[dict[str, Any]]:
         done = subprocess.run(
