@@ -25,6 +25,7 @@ from patinox.errors import PatinoxError
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.manager.stream import parse_after
 from patinox.transports import channels_api
+from patinox.transports.access import Access
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, Receive, address_of
 from patinox.transports.negotiation import negotiate
@@ -41,14 +42,18 @@ class PatinoxApp:
     """An ASGI application with all calls on streams, to be mounted anywhere or served by itself.
 
     Without a manager it makes its own, entered and closed with the ASGI lifespan; mounted under an application that
-    passes no lifespan on, give it a manager that the application's own lifespan enters.
+    passes no lifespan on, give it a manager that the application's own lifespan enters. `access` says who may do
+    what (everybody everything, unless the application lets nobody else come this far).
     """
 
-    def __init__(self, manager: StreamManager | None = None) -> None:
+    def __init__(self, manager: StreamManager | None = None, *, access: Access | None = None) -> None:
+        if access is not None:
+            manager = access.manager
         self.manager = manager if manager is not None else StreamManager()
         self._owns_manager = manager is None
-        self.websockets = WebSocketHandler(self.manager)
-        calls = (*routes(self.manager), *channels_api.routes(self.manager), *websocket.routes(self.websockets))
+        door = access if access is not None else Access(self.manager)
+        self.websockets = WebSocketHandler(self.manager, access=door)
+        calls = (*routes(door), *channels_api.routes(door), *websocket.routes(self.websockets))
         self._router = Router(calls)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -136,7 +141,7 @@ async def _reader(
 async def _attach_or_start(source: Relay | ActiveStream, after: After) -> ActiveStream:
     if isinstance(source, ActiveStream):
         return source
-    known = source.manager.find(after) if isinstance(after, EventId) else None
+    known = await source.manager.find(after) if isinstance(after, EventId) else None
     if known is None:
         return await source.start()
     await source.discard()

@@ -15,12 +15,14 @@
     │   ├── StreamClosed              closed             409   a write after the end
     │   ├── BufferFull                buffer_full        503   overflow_strategy = "drop_newest" refused an append
     │   ├── ProducerGap               producer_gap       409   .expected (sequence) of an idempotent producer
-    │   └── ProducerFenced            producer_fenced    403   a newer writer has taken over
+    │   ├── ProducerFenced            producer_fenced    403   a newer writer has taken over
+    │   └── StreamFenced              fenced             409   another node holds the stream's lease now
     ├── ConnectionNotFound            no_such_connection 404   a WebSocket that has left, or never was
     ├── LimitExceeded                 limit              429   .retry_after_s
     ├── ReaderTooSlow                 too_slow           408   the reader fell behind its hard bound; resumable
     ├── ShuttingDown                  shutting_down      503
     ├── StoreError                    store              503   the engine under the log does not answer
+    │   └── StoreConflict             store_conflict     409   an append that does not follow the head
     └── UpstreamError                 upstream           502   a model's server refused, broke off or fell silent
         ├── UpstreamUnavailable       upstream_unavailable 502
         ├── UpstreamTimeout           upstream_timeout   504
@@ -184,6 +186,13 @@ class ProducerFenced(StreamError):
     http_status = 403
 
 
+class StreamFenced(StreamError):
+    """Another node has taken the stream over; this one may not append to it any more."""
+
+    code = "fenced"
+    http_status = 409
+
+
 class ConnectionNotFound(PatinoxError):
     """No WebSocket connection has this id (any more)."""
 
@@ -221,6 +230,13 @@ class StoreError(PatinoxError):
 
     code = "store"
     http_status = 503
+
+
+class StoreConflict(StoreError):
+    """An append that does not follow the head the store has; nothing was stored."""
+
+    code = "store_conflict"
+    http_status = 409
 
 
 class UpstreamError(PatinoxError):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import pytest
 from tests.serving import Serving, serving
 
+from patinox.core.keys import StreamKey
 from patinox.testing.upstream import ScriptedUpstream, words
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ async def output(*command: str) -> str:
 async def check(command: Command, server: Serving) -> None:
     text = command.text.replace(HERE, server.url.removeprefix("http:"))
     named = _STREAM.search(text)
-    stream = server.manager.find_id(named[1]) if named is not None else None
+    stream = server.manager.held(StreamKey("", named[1])) if named is not None else None
     epoch = stream.epoch if stream is not None else EPOCH
     said = await output("bash", "-c", text.replace(EPOCH, epoch).replace("curl ", "curl --no-progress-meter ", 1))
     shown = said.replace(epoch, EPOCH).replace("\r\n", "\n")

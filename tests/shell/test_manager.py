@@ -95,7 +95,7 @@ class TestStreams:
         stream = await manager.create(id="a")
         await manager.delete("a")
         assert stream.state == "cancelled"
-        assert manager.find(EventId(stream.epoch, 1)) is None
+        assert await manager.find(EventId(stream.epoch, 1)) is None
         with pytest.raises(StreamGone):
             manager.get("a")
         with pytest.raises(StreamNotFound):

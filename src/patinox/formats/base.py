@@ -35,12 +35,17 @@ class Frame(NamedTuple):
 
 
 class StreamHead(msgspec.Struct, frozen=True):
-    """What a writer may know of a stream before its first chunk; never changes, so frames stay reproducible."""
+    """What a writer may know of a stream before its first chunk; never changes, so frames stay reproducible.
+
+    `tenant` and `owner` say whose it is; no dialect tells them.
+    """
 
     id: str
     epoch: str
     created_s: float
     metadata: Mapping[str, Any] = {}
+    tenant: str = ""
+    owner: str = ""
 
 
 class Writer(Protocol[S]):

@@ -23,6 +23,7 @@ from patinox.gateway.requests import Written, translate
 from patinox.gateway.upstreams import Upstreams
 from patinox.incremental.assembler import Assembly
 from patinox.manager import ActiveStream
+from patinox.transports.access import Right
 from patinox.transports.bodies import json_object
 from patinox.transports.endpoint import Asgi, Reply
 from patinox.transports.http import HttpReader
@@ -53,6 +54,11 @@ class Calls:
         self.upstreams = upstreams
         self.exchange = exchange
         self.manager = exchange.manager
+        self.access = exchange.access
+
+    async def options(self, request: Request) -> CallOptions:
+        """Who calls, and what is said beside the request itself. Raises for whom may not ask models."""
+        return CallOptions.of(request, await self.access.enter(request.scope, Right.MODELS))
 
     async def body(self, request: Request, calling: Calling) -> dict[str, Any]:
         """The request's body. Raises `InputError`."""

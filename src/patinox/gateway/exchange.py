@@ -20,8 +20,9 @@ from patinox.errors import PatinoxError, StreamExists
 from patinox.gateway.client import UpstreamAnswer, UpstreamClient
 from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
-from patinox.manager import ActiveStream, StreamManager
+from patinox.manager import ActiveStream
 from patinox.manager.sources import Source
+from patinox.transports.access import ANYBODY, Access, Caller, Right
 from patinox.transports.http import address_of, until_disconnect
 
 
@@ -60,24 +61,26 @@ class CallOptions(msgspec.Struct, frozen=True):
     detached: bool = False
     address: str = ""
     pipeline: str | None = None
+    caller: Caller = ANYBODY
 
     @classmethod
-    def of(cls, request: Request) -> CallOptions:
+    def of(cls, request: Request, caller: Caller) -> CallOptions:
         """From the `Patinox-Stream-Id`, `-On-Abandon` and `-Pipeline` headers, and `?detached=true`."""
         detached = request.query_params.get("detached", "").lower() in ("1", "true")
         headers = request.headers
         address = address_of(request.scope)
         return cls(
             headers.get("patinox-stream-id"), headers.get("patinox-on-abandon"), detached, address,
-            headers.get("patinox-pipeline"),
+            headers.get("patinox-pipeline"), caller,
         )  # fmt: skip
 
 
 class Exchange:
     """Turns calls into logs."""
 
-    def __init__(self, manager: StreamManager, client: UpstreamClient) -> None:
-        self.manager = manager
+    def __init__(self, access: Access, client: UpstreamClient) -> None:
+        self.access = access
+        self.manager = access.manager
         self._client = client
         self._answers: WeakKeyDictionary[ActiveStream, UpstreamAnswer] = WeakKeyDictionary()
 
@@ -90,7 +93,7 @@ class Exchange:
         asked for again, it makes way for a new try. Raises `InputError` for an id that won't do, what the upstream's
         `check` raises, or what `write` does.
         """
-        known = self.manager.find_id(options.stream_id) if options.stream_id is not None else None
+        known = await self._known(options)
         if known is not None and not _is_refusal(known):
             return known
         pipeline = self.manager.pipelines.asked_for(options.pipeline, upstream.pipeline)
@@ -103,15 +106,20 @@ class Exchange:
         try:
             stream = await self.manager.create(
                 id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address,
-                pipeline=pipeline,
+                pipeline=pipeline, tenant=options.caller.tenant, owner=options.caller.subject,
             )  # fmt: skip
         except StreamExists:  # somebody else's retry was a moment faster
-            return self.manager.get(options.stream_id or "")
+            return await self.access.open(options.caller, options.stream_id or "", Right.READ)
         answer = self._client.ask(upstream, written.path, written.body, written.headers)
         source = Source(answer, formats=self.manager.formats, format_=upstream.dialect, strict=True)
         self._answers[stream] = answer
         self.manager.run(source, stream)
         return stream
+
+    async def _known(self, options: CallOptions) -> ActiveStream | None:
+        if options.stream_id is None:
+            return None
+        return await self.access.seek(options.caller, options.stream_id, Right.READ)
 
     async def first_record(self, stream: ActiveStream, request: Request) -> None:
         """Waits until the log has a record, for a heartbeat's time at most: then the answer begins with heartbeats.
@@ -157,8 +165,8 @@ class Exchange:
         raise failure(stream, 503 if self.manager.is_closing else 502, headers)
 
     async def _forget(self, stream: ActiveStream) -> None:
-        if self.manager.find_id(stream.id) is stream:  # else another reader of the same failure was faster
-            await self.manager.forget(stream.id)
+        if self.manager.held(stream.key) is stream:  # else another reader of the same failure was faster
+            await self.manager.forget(stream)
 
 
 def _is_refusal(stream: ActiveStream) -> bool:

@@ -13,7 +13,7 @@ from patinox.formats.anthropic import ANTHROPIC, assemble_message
 from patinox.formats.anthropic.frames import STATUSES
 from patinox.formats.base import StreamHead
 from patinox.gateway.calls import Calling, Calls, need
-from patinox.gateway.exchange import CallFailed, CallOptions
+from patinox.gateway.exchange import CallFailed
 from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
@@ -28,8 +28,8 @@ def routes(calls: Calls) -> list[Route]:
     """The routes, for a Starlette router."""
 
     async def messages(request: Request) -> Asgi:
+        options = await calls.options(request)
         body = await calls.body(request, MESSAGES)
-        options = CallOptions.of(request)
         stream = await calls.begin(request, MESSAGES, body, options)
         is_streamed = bool(body.get("stream"))
         return await calls.answer(request, MESSAGES, stream, is_streamed=is_streamed, detached=options.detached)

@@ -13,10 +13,11 @@ from patinox.formats.base import StreamHead
 from patinox.formats.openai_chat import OPENAI_CHAT, assemble_completion
 from patinox.gateway.calls import Calling, Calls, need
 from patinox.gateway.client import UpstreamClient
-from patinox.gateway.exchange import CallFailed, CallOptions
+from patinox.gateway.exchange import CallFailed
 from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
 from patinox.incremental.assembler import Assembly
+from patinox.transports.access import Right
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 
 __all__ = ["CHAT", "OpenAIApi", "openai_error", "routes"]
@@ -40,14 +41,15 @@ class OpenAIApi:
 
     async def completions(self, request: Request) -> Asgi:
         """`POST /v1/chat/completions`."""
+        options = await self._calls.options(request)
         body = await self._calls.body(request, CHAT)
-        options = CallOptions.of(request)
         stream = await self._calls.begin(request, CHAT, body, options)
         is_streamed = bool(body.get("stream"))
         return await self._calls.answer(request, CHAT, stream, is_streamed=is_streamed, detached=options.detached)
 
     async def models(self, request: Request) -> Asgi:
         """`GET /v1/models`: of every upstream, as `NAME/model`; who does not answer is under `unavailable`."""
+        await self._calls.access.enter(request.scope, Right.MODELS)
         upstreams = list(self._calls.upstreams)
         listings = await asyncio.gather(*(self._models_of(upstream) for upstream in upstreams))
         data: list[dict[str, Any]] = []

@@ -17,11 +17,11 @@ from patinox.errors import InputError, StreamNotFound
 from patinox.formats.base import StreamHead
 from patinox.formats.openai_responses import OPENAI_RESPONSES, assemble_response, next_number, position_of
 from patinox.gateway.calls import Calling, Calls, answer_headers
-from patinox.gateway.exchange import CallOptions
 from patinox.gateway.openai_api import openai_error
 from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
 from patinox.manager import ActiveStream
+from patinox.transports.access import Caller, Right
 from patinox.transports.endpoint import Asgi, Endpoint, Reply
 
 __all__ = ["RESPONSES", "ResponsesApi", "routes"]
@@ -47,11 +47,13 @@ class ResponsesApi:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
         self._manager = calls.manager
+        self._access = calls.access
 
     async def create(self, request: Request) -> Asgi:
         """`POST /v1/responses`. In the background and not streamed it answers with what there is: nothing yet."""
-        body = self._own(await self._calls.body(request, RESPONSES))
-        options, is_streamed = CallOptions.of(request), bool(body.get("stream"))
+        options = await self._calls.options(request)
+        body = await self._own(await self._calls.body(request, RESPONSES), options.caller)
+        is_streamed = bool(body.get("stream"))
         stream = await self._calls.begin(request, RESPONSES, body, options)
         if body.get("background") and not is_streamed and not options.detached:
             return Reply(response_of(stream), headers=answer_headers(stream))
@@ -59,7 +61,7 @@ class ResponsesApi:
 
     async def retrieve(self, request: Request) -> Asgi:
         """`GET /v1/responses/{id}`: what there is by now, or with `?stream=true` what follows `starting_after`."""
-        stream, query = self._stream(request), request.query_params
+        stream, query = await self._stream(request, Right.READ), request.query_params
         if query.get("stream", "").lower() not in ("1", "true"):
             return Reply(response_of(stream), headers=answer_headers(stream))
         number = query.get("starting_after")
@@ -70,29 +72,32 @@ class ResponsesApi:
 
     async def cancel(self, request: Request) -> Asgi:
         """`POST /v1/responses/{id}/cancel`: stops it, from anywhere; what has ended stays as it is."""
-        stream = self._stream(request)
+        stream = await self._stream(request, Right.CANCEL)
         await stream.cancel()
         return Reply(response_of(stream), headers=answer_headers(stream))
 
-    def _stream(self, request: Request) -> ActiveStream:
+    async def _stream(self, request: Request, right: Right) -> ActiveStream:
         id_: str = request.path_params["id"]
-        stream = self._find(id_)
+        caller = await self._access.caller(request.scope)
+        stream = await self._find(id_, caller, right)
         if stream is not None:
             return stream
         if id_.startswith(_PREFIX):
-            return self._manager.get(id_.removeprefix(_PREFIX))
+            return await self._access.open(caller, id_.removeprefix(_PREFIX), right)
         raise StreamNotFound(f"there is no response {id_[:140]!r}")
 
-    def _find(self, id_: str) -> ActiveStream | None:
-        known = self._manager.find_id(id_.removeprefix(_PREFIX)) if id_.startswith(_PREFIX) else None
-        if known is not None:
-            return known
-        return next((stream for stream in self._manager if stream.assembly.provider_id == id_), None)
+    async def _find(self, id_: str, caller: Caller, right: Right) -> ActiveStream | None:
+        if id_.startswith(_PREFIX):
+            known = await self._access.seek(caller, id_.removeprefix(_PREFIX), right)
+            if known is not None:
+                return known
+        mine = (stream for stream in self._manager if stream.key.tenant == caller.tenant)
+        return next((s for s in mine if s.assembly.provider_id == id_ and self._access.may(caller, right, s)), None)
 
-    def _own(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def _own(self, body: dict[str, Any], caller: Caller) -> dict[str, Any]:
         """The body with the upstream's id of a previous response that is known here by ours."""
         previous = body.get("previous_response_id")
-        known = self._find(previous) if isinstance(previous, str) else None
+        known = await self._find(previous, caller, Right.READ) if isinstance(previous, str) else None
         if known is None or known.assembly.provider_id is None:
             return body
         return {**body, "previous_response_id": known.assembly.provider_id}

@@ -9,10 +9,10 @@ from patinox.gateway.calls import Calls
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.exchange import Exchange
 from patinox.gateway.upstreams import Upstreams
-from patinox.manager import StreamManager
+from patinox.transports.access import Access
 
 
-def gateway_routes(manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> list[Route]:
+def gateway_routes(access: Access, upstreams: Upstreams, client: UpstreamClient) -> list[Route]:
     """The routes, for a Starlette router."""
-    calls = Calls(upstreams, Exchange(manager, client))
+    calls = Calls(upstreams, Exchange(access, client))
     return [*openai_api.routes(calls, client), *responses_api.routes(calls), *messages_api.routes(calls)]

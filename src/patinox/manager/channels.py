@@ -23,6 +23,7 @@ import msgspec
 
 from patinox.core.attach import After, Attachment, Gap
 from patinox.core.chunks import Outcome, StreamChunk
+from patinox.core.keys import StreamKey
 from patinox.core.log import ResponseBuffer
 from patinox.core.references import OPENER, Closing, Member, Reference, ReferenceLog
 from patinox.delivery.feed import Feed
@@ -93,7 +94,7 @@ class ChannelFeed(Feed):
 class Channel:
     """One channel. Made by `StreamManager.channel`."""
 
-    def __init__(self, name: str, epoch: str, manager: StreamManager, *, clock: Callable[[], float]) -> None:
+    def __init__(self, key: StreamKey, epoch: str, manager: StreamManager, *, clock: Callable[[], float]) -> None:
         config = manager.config
         self.manager = manager
         self._clock = clock
@@ -106,7 +107,7 @@ class Channel:
         self._own: ActiveStream | None = None
         window = ResponseBuffer(config.buffer_size, max_bytes=config.buffer_bytes)
         self.log = ReferenceLog(epoch, window)
-        head = StreamHead(name, epoch, clock())
+        head = StreamHead(key.id, epoch, clock(), tenant=key.tenant)
         self.feed = ChannelFeed(
             self.log, ChannelAssembly(self), head, self._resolve, whole=False,
             on_growth=manager.fanout.mark, on_readers=self._readers_changed, counters=manager.counters,
@@ -121,6 +122,11 @@ class Channel:
     def id(self) -> str:
         """Its name."""
         return self.feed.head.id
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is, and all its streams are."""
+        return self.feed.head.tenant
 
     @property
     def epoch(self) -> str:
@@ -140,7 +146,7 @@ class Channel:
     def streams(self) -> Iterator[ActiveStream]:
         """The streams it has now, in the order they were created."""
         for name in tuple(self._members):
-            stream = self.manager.find_id(name)
+            stream = self.manager.held(StreamKey(self.tenant, name))
             if stream is not None:
                 yield stream
 
@@ -163,7 +169,7 @@ class Channel:
 
     async def create(self, **options: Any) -> ActiveStream:
         """A new stream in this channel; takes what `StreamManager.create` takes."""
-        return await self.manager.create(channel=self.id, **options)
+        return await self.manager.create(channel=self.id, tenant=self.tenant, **options)
 
     async def broadcast(self, data: Any) -> StreamChunk:
         """Tells everybody who reads the channel; kept and resumed as everything else in it.
@@ -268,7 +274,7 @@ class Channel:
         return found
 
     async def _chunks(self, reference: Reference) -> Sequence[StreamChunk] | None:
-        stream = self.manager.find_id(reference.member.stream)
+        stream = self.manager.held(StreamKey(self.tenant, reference.member.stream))
         if stream is None or stream.epoch != reference.member.epoch:
             return None
         chunks: list[StreamChunk] = []
@@ -324,14 +330,14 @@ def _items(record: StreamChunk) -> Sequence[ChannelItem]:
 
 
 class Channels:
-    """The channels of one manager, by name."""
+    """The channels of one manager, by whose they are and their name."""
 
     def __init__(self, manager: StreamManager, *, clock: Callable[[], float], new_epoch: Callable[[], str]) -> None:
         self._manager = manager
         self._clock = clock
         self._new_epoch = new_epoch
-        self._channels: dict[str, Channel] = {}
-        self._channel_of: dict[str, Channel] = {}
+        self._channels: dict[StreamKey, Channel] = {}
+        self._channel_of: dict[StreamKey, Channel] = {}
 
     def __repr__(self) -> str:
         return f"<Channels {len(self._channels)}>"
@@ -342,39 +348,39 @@ class Channels:
     def __iter__(self) -> Iterator[Channel]:
         return iter(tuple(self._channels.values()))
 
-    def get(self, name: str) -> Channel:
+    def get(self, key: StreamKey) -> Channel:
         """The channel of this name, made where there is none. Raises `LimitExceeded` beyond `max_streams`."""
-        channel = self._channels.get(name)
+        channel = self._channels.get(key)
         if channel is None:
             if len(self._channels) >= self._manager.config.max_streams:
                 self.sweep()
             if len(self._channels) >= self._manager.config.max_streams:
                 raise LimitExceeded(f"max_streams = {self._manager.config.max_streams} channels are held already")
-            channel = self._channels[name] = Channel(name, self._new_epoch(), self._manager, clock=self._clock)
+            channel = self._channels[key] = Channel(key, self._new_epoch(), self._manager, clock=self._clock)
         return channel
 
-    def find(self, name: str) -> Channel | None:
+    def find(self, name: str, tenant: str = "") -> Channel | None:
         """The channel of this name, where there is one."""
-        return self._channels.get(name)
+        return self._channels.get(StreamKey(tenant, name))
 
     def enrol(self, stream: ActiveStream, channel: Channel) -> None:
         """Puts a new stream into a channel."""
-        self._channel_of[stream.id] = channel
+        self._channel_of[stream.key] = channel
         stream.channel = channel.id
         channel.enrol(stream)
 
     def forgotten(self, stream: ActiveStream) -> None:
         """A stream was deleted."""
-        channel = self._channel_of.pop(stream.id, None)
+        channel = self._channel_of.pop(stream.key, None)
         if channel is not None:
             channel.forgotten(stream)
 
     def sweep(self) -> None:
         """Forgets the channels that have neither streams nor readers, unless they were made a moment ago."""
         since_s = self._clock() - _GRACE_S
-        for name, channel in tuple(self._channels.items()):
+        for key, channel in tuple(self._channels.items()):
             if channel.is_idle and channel.feed.head.created_s <= since_s:
-                del self._channels[name]
+                del self._channels[key]
 
     def close_nowait(self) -> None:
         """Lets all readers go."""

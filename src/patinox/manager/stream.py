@@ -14,6 +14,7 @@ from patinox.core.attach import After
 from patinox.core.chunks import ChunkData, End, Error, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data, parse_event_id
 from patinox.core.events import Event
+from patinox.core.keys import StreamKey
 from patinox.core.lifecycle import SIGNAL_OF, Signal, State, step
 from patinox.core.log import ResponseBuffer, StreamLog
 from patinox.core.producers import Producer, ProducerLedger
@@ -24,6 +25,7 @@ from patinox.errors import BufferFull, InputError, PatinoxError, StreamClosed, T
 from patinox.formats.base import StreamHead
 from patinox.incremental.assembler import Assembly
 from patinox.manager.intake import Intake
+from patinox.stores.base import StreamFacts
 
 if TYPE_CHECKING:
     from patinox.manager.streams import StreamManager
@@ -89,6 +91,26 @@ class ActiveStream:
     def id(self) -> str:
         """The stream's id."""
         return self._head.id
+
+    @property
+    def key(self) -> StreamKey:
+        """Whose it is, and its id there."""
+        return StreamKey(self._head.tenant, self._head.id)
+
+    @property
+    def facts(self) -> StreamFacts:
+        """What a store keeps of it beside its chunks."""
+        head, options = self._head, self.options
+        return StreamFacts(
+            key=self.key, epoch=head.epoch, created_s=head.created_s, ttl_s=options.ttl_s,
+            metadata=dict(head.metadata), owner=head.owner, channel=self.channel,
+            retain=options.retain, on_abandon=str(options.on_abandon),
+        )  # fmt: skip
+
+    @property
+    def owner(self) -> str:
+        """Who created it; empty where nobody was asked."""
+        return self._head.owner
 
     @property
     def epoch(self) -> str:
@@ -268,7 +290,7 @@ class ActiveStream:
             raise
         self.feed.counters.append(len(payload))
         if self.options.retain is Retain.FULL:
-            self._store.append_nowait(self.id, chunk)
+            self._store.append_nowait(self.key, chunk)
         self.assembly.apply(chunk)
         self.feed.grown()
         return chunk
@@ -323,7 +345,7 @@ class ActiveStream:
         }  # fmt: skip
 
     async def _read(self, after: int, limit: int) -> Sequence[StreamChunk]:
-        return await self._store.read(self.id, after, limit)
+        return await self._store.read(self.key, after, limit)
 
     # ── what the manager and a relay hang on it ──
 

@@ -7,21 +7,17 @@ process.
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import string
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from patinox.config.choices import OnAbandon, Retain
 from patinox.config.streaming import StreamingConfig
 from patinox.core.attach import After
 from patinox.core.chunks import EventId
+from patinox.core.keys import StreamKey
 from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.fanout import Fanout
 from patinox.delivery.feed import Feed
@@ -38,18 +34,15 @@ from patinox.formats.base import Format, StreamHead
 from patinox.formats.registry import builtin
 from patinox.manager.admission import Admission
 from patinox.manager.channels import Channel, Channels
+from patinox.manager.creation import is_name, new_key, plain, random_word, stream_options
 from patinox.manager.intake import Intake
 from patinox.manager.pipelines import PipelineChoice, Pipelines
 from patinox.manager.relay import Relay, pump
 from patinox.manager.sources import Source
-from patinox.manager.stream import ActiveStream, StreamOptions
-from patinox.stores.base import Store
+from patinox.manager.stream import ActiveStream
 from patinox.stores.memory import MemoryStore
 
-_ALPHABET = string.ascii_letters + string.digits
-_STREAM_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}\Z")
 _TOMBSTONES = 100_000
-_MAX_METADATA_BYTES = 64 * 1024
 
 
 class StreamManager:
@@ -68,7 +61,7 @@ class StreamManager:
         self,
         config: StreamingConfig | None = None,
         *,
-        store: Store | None = None,
+        store: MemoryStore | None = None,
         formats: Mapping[str, Format[Any]] | None = None,
         clock: Callable[[], float] = time.time,
         pipelines: Pipelines | None = None,
@@ -80,11 +73,11 @@ class StreamManager:
         self.counters = DeliveryCounters()
         self.admission = Admission(self.config)
         self._clock = clock
-        self._streams: dict[str, ActiveStream] = {}
-        self._by_epoch: dict[str, ActiveStream] = {}
-        self.channels = Channels(self, clock=clock, new_epoch=partial(_random, 12))
+        self._streams: dict[StreamKey, ActiveStream] = {}
+        self._by_epoch: dict[tuple[str, str], ActiveStream] = {}
+        self.channels = Channels(self, clock=clock, new_epoch=partial(random_word, 12))
         self._on_drain: dict[Callable[[], None], None] = {}
-        self._gone: dict[str, None] = {}
+        self._gone: dict[StreamKey, None] = {}
         self._pumps: dict[asyncio.Task[None], ActiveStream] = {}
         self._fanout: Fanout | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -130,6 +123,8 @@ class StreamManager:
         producer: str | None = None,
         channel: str | None = None,
         pipeline: PipelineChoice = None,
+        tenant: str = "",
+        owner: str = "",
     ) -> ActiveStream:
         """A new, open stream. Without an `id` it gets one with 131 random bits.
 
@@ -137,56 +132,75 @@ class StreamManager:
 
         `channel` names the channel whose readers get it too, announced with its `metadata`.
         `producer` is on whose account it runs (over HTTP, the client's address), for `max_streams_per_producer`.
+        `tenant` is whose streams it is one of: ids of one tenant mean nothing to another. `owner` is who made it.
         Raises `StreamExists`, `LimitExceeded` at `max_streams`, `InputError` for an id or metadata that won't do.
         """
         self._start()
-        stream_id = self._new_id(id)
-        options = self._options(ttl_s, retain, on_abandon)
+        key = new_key(tenant, id)
+        if key in self._streams:
+            raise StreamExists(f"a stream {key.id!r} exists already")
+        options = stream_options(self.config, ttl_s, retain, on_abandon)
         handler = self.pipelines.choose(pipeline)
-        room = None if channel is None else self.channel(channel)
-        head = StreamHead(stream_id, _random(12), self._clock(), _plain(metadata))
+        room = None if channel is None else self.channel(channel, tenant)
+        head = StreamHead(key.id, random_word(12), self._clock(), plain(metadata), tenant, owner)
         self.admission.begin_stream(len(self._streams), producer)
         on_growth = self._grown if room is None else partial(self._grown_in, room)
         stream = ActiveStream(head, options, self, clock=self._clock, on_growth=on_growth)
         stream.on_end = partial(self.admission.end_stream, producer)
         if handler is not None:
             stream.intake = Intake(handler, stream)
-        self._streams[stream_id] = self._by_epoch[head.epoch] = stream
+        self.store.create_nowait(stream.facts, "", 0)
+        self._streams[key] = self._by_epoch[tenant, head.epoch] = stream
         if room is not None:
             self.channels.enrol(stream, room)
         return stream
 
-    def channel(self, name: str) -> Channel:
+    def channel(self, name: str, tenant: str = "") -> Channel:
         """The channel of this name: many streams, read as one. Made where there is none.
 
         Raises `InputError` for a name that won't do, `LimitExceeded` when there are too many.
         """
         self._start()
-        if not _STREAM_ID.match(name):
+        if not is_name(name):
             raise InputError("a channel's name has 1 to 128 of A-Z a-z 0-9 . _ ~ - and begins with a letter or a digit")
-        return self.channels.get(name)
+        return self.channels.get(StreamKey(tenant, name))
 
     async def broadcast(self, data: Any, channel: str | None = None) -> None:
         """Tells everybody who reads a channel (without a name: any), and keeps it like all that is written."""
         for room in self.channels if channel is None else (self.channel(channel),):
             await room.broadcast(data)
 
-    def get(self, stream_id: str) -> ActiveStream:
-        """The stream with this id. Raises `StreamNotFound`, or `StreamGone` for one that was deleted."""
-        stream = self._streams.get(stream_id)
+    async def open(self, stream_id: str, tenant: str = "") -> ActiveStream:
+        """The stream with this id, from wherever it is kept. Raises what `get` raises, and `StoreError`."""
+        return self.get(stream_id, tenant)
+
+    def get(self, stream_id: str, tenant: str = "") -> ActiveStream:
+        """The stream with this id, of those that are held here.
+
+        Raises `StreamNotFound`, or `StreamGone` for one that was deleted.
+        """
+        key = StreamKey(tenant, stream_id)
+        stream = self._streams.get(key)
         if stream is not None:
             return stream
-        if stream_id in self._gone:
+        if key in self._gone:
             raise StreamGone(f"stream {stream_id!r} was deleted")
         raise StreamNotFound(f"there is no stream {stream_id[:140]!r}")
 
-    def find_id(self, stream_id: str) -> ActiveStream | None:
-        """The stream with this id, if there is one."""
-        return self._streams.get(stream_id)
+    def held(self, key: StreamKey) -> ActiveStream | None:
+        """The stream of this key, if it is held here."""
+        return self._streams.get(key)
 
-    def find(self, event_id: EventId) -> ActiveStream | None:
+    async def seek(self, stream_id: str, tenant: str = "") -> ActiveStream | None:
+        """The stream with this id, if there is one."""
+        try:
+            return await self.open(stream_id, tenant)
+        except (StreamNotFound, StreamGone):
+            return None
+
+    async def find(self, event_id: EventId, tenant: str = "") -> ActiveStream | None:
         """The stream that an event id belongs to, by its epoch."""
-        return self._by_epoch.get(event_id.epoch)
+        return self._by_epoch.get((tenant, event_id.epoch))
 
     def __iter__(self) -> Iterator[ActiveStream]:
         return iter(tuple(self._streams.values()))
@@ -194,10 +208,10 @@ class StreamManager:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def subscribe(self, stream_id: str, after: After | str | None = None) -> ChunkSubscription:
+    def subscribe(self, stream_id: str, after: After | str | None = None, *, tenant: str = "") -> ChunkSubscription:
         """The chunks of a stream after an event id (default: from the start), as an async iterator."""
         self._start()
-        return self.get(stream_id).subscribe(after)
+        return self.get(stream_id, tenant).subscribe(after)
 
     def relay(
         self,
@@ -209,6 +223,8 @@ class StreamManager:
         on_abandon: OnAbandon | str | None = None,
         channel: str | None = None,
         pipeline: PipelineChoice = None,
+        tenant: str = "",
+        owner: str = "",
     ) -> Relay:
         """A relay of any source into a new stream: nothing is read until it is awaited or attached to.
 
@@ -219,8 +235,9 @@ class StreamManager:
 
         async def start(ready: Source) -> ActiveStream:
             stream = await self.create(
-                id=id, metadata=metadata, on_abandon=on_abandon, channel=channel, pipeline=pipeline
-            )
+                id=id, metadata=metadata, on_abandon=on_abandon, channel=channel, pipeline=pipeline,
+                tenant=tenant, owner=owner,
+            )  # fmt: skip
             self.run(ready, stream)
             return stream
 
@@ -249,20 +266,19 @@ class StreamManager:
             raise UnknownFormat(name, tuple(self.formats))
         return found
 
-    async def cancel(self, stream_id: str, reason: str | None = None) -> bool:
+    async def cancel(self, stream_id: str, reason: str | None = None, *, tenant: str = "") -> bool:
         """Stops a stream from anywhere. False when it had ended already."""
-        return await self.get(stream_id).cancel(reason)
+        return await (await self.open(stream_id, tenant)).cancel(reason)
 
-    async def forget(self, stream_id: str) -> None:
+    async def forget(self, stream: ActiveStream) -> None:
         """Removes a stream as if it had never been: its id can be taken again. For one that nobody has read."""
-        stream = self.get(stream_id)
         stream.cancel_nowait("the stream was withdrawn")
         await self._forget(stream)
-        self._gone.pop(stream_id, None)
+        self._gone.pop(stream.key, None)
 
-    async def delete(self, stream_id: str) -> None:
+    async def delete(self, stream_id: str, *, tenant: str = "") -> None:
         """Cancels a stream if it runs, and forgets it; from then on it is `StreamGone`."""
-        stream = self.get(stream_id)
+        stream = await self.open(stream_id, tenant)
         stream.cancel_nowait("the stream was deleted")
         await self._forget(stream)
 
@@ -344,48 +360,10 @@ class StreamManager:
         return len(over)
 
     async def _forget(self, stream: ActiveStream) -> None:
-        self._streams.pop(stream.id, None)
-        self._by_epoch.pop(stream.epoch, None)
-        self._gone[stream.id] = None
+        self._streams.pop(stream.key, None)
+        self._by_epoch.pop((stream.key.tenant, stream.epoch), None)
+        self._gone[stream.key] = None
         if len(self._gone) > _TOMBSTONES:
             del self._gone[next(iter(self._gone))]
         self.channels.forgotten(stream)
-        await self.store.delete(stream.id)
-
-    def _new_id(self, wanted: str | None) -> str:
-        if wanted is None:
-            return _random(22)
-        if not _STREAM_ID.match(wanted):
-            raise InputError("a stream id has 1 to 128 of A-Z a-z 0-9 . _ ~ - and begins with a letter or a digit")
-        if wanted in self._streams:
-            raise StreamExists(f"a stream {wanted!r} exists already")
-        return wanted
-
-    def _options(
-        self, ttl_s: float | None, retain: Retain | str | None, on_abandon: OnAbandon | str | None
-    ) -> StreamOptions:
-        config = self.config
-        try:
-            kept = config.retain if retain is None else Retain(retain)
-            abandoned = OnAbandon.parse(on_abandon) if isinstance(on_abandon, str) else on_abandon
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        if ttl_s is not None and not 0 < ttl_s < 10**9:
-            raise InputError("ttl is a positive number of seconds")
-        return StreamOptions(kept, abandoned or config.on_abandon, config.ttl_s if ttl_s is None else ttl_s)
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
-def _plain(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy of the metadata that nobody can change, checked to be JSON of a sensible size."""
-    try:
-        encoded = msgspec.json.encode({} if metadata is None else metadata)
-        plain = msgspec.json.decode(encoded, type=dict[str, Any])
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        raise InputError(f"metadata is a JSON object: {error}") from error
-    if len(encoded) > _MAX_METADATA_BYTES:
-        raise InputError(f"metadata has {len(encoded)} bytes; at most {_MAX_METADATA_BYTES} are kept")
-    return plain
+        await self.store.delete(stream.key)

@@ -16,6 +16,7 @@ from patinox.gateway.upstreams import Upstreams
 from patinox.manager import StreamManager
 from patinox.server.health import Health
 from patinox.transports import channels_api, streams_api
+from patinox.transports.access import Access
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import Receive
 from patinox.transports.websocket import hub as websocket
@@ -33,16 +34,19 @@ class NotFound(PatinoxError):
 class ServerApp:
     """What `patinox serve` serves. The manager, the client and the model are entered and closed by `run.py`."""
 
-    def __init__(self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient) -> None:
+    def __init__(
+        self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient, access: Access | None = None
+    ) -> None:
         self.manager = manager
+        self.access = access if access is not None else Access(manager)
         self.health = Health(manager, upstreams)
-        self.websockets = WebSocketHandler(manager)
+        self.websockets = WebSocketHandler(manager, access=self.access)
         self._router = Router(
             [
-                *streams_api.routes(manager),
-                *channels_api.routes(manager),
+                *streams_api.routes(self.access),
+                *channels_api.routes(self.access),
                 *websocket.routes(self.websockets),
-                *gateway_routes(manager, upstreams, client),
+                *gateway_routes(self.access, upstreams, client),
                 *self.health.routes(),
                 *_pages(),
             ],

@@ -8,8 +8,8 @@ from starlette.routing import Route
 from patinox.errors import StreamNotFound
 from patinox.formats.channel import CHANNEL
 from patinox.formats.patinox import NDJSON, PATINOX
-from patinox.manager import StreamManager
 from patinox.manager.stream import parse_after
+from patinox.transports.access import Access, Right
 from patinox.transports.endpoint import Asgi, Endpoint, Reply
 from patinox.transports.http import HttpReader
 from patinox.transports.negotiation import NotAcceptable, negotiate
@@ -17,33 +17,35 @@ from patinox.transports.negotiation import NotAcceptable, negotiate
 _FORMATS = {format_.name: format_ for format_ in (PATINOX, NDJSON)}
 
 
-def routes(manager: StreamManager) -> list[Route]:
+def routes(access: Access) -> list[Route]:
     """The routes, for a Starlette router."""
-    return [Route("/v1/channels/{name}", Endpoint(ChannelsApi(manager).read), methods=["GET"])]
+    return [Route("/v1/channels/{name}", Endpoint(ChannelsApi(access).read), methods=["GET"])]
 
 
 class ChannelsApi:
     """The handlers. Each takes a request and returns an ASGI answer, or raises a `PatinoxError`."""
 
-    def __init__(self, manager: StreamManager) -> None:
-        self._manager = manager
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._manager = access.manager
 
     async def read(self, request: Request) -> Asgi:
         """`GET /v1/channels/{name}`: every stream in it, now and later; `Last-Event-ID` and `?after=` as for streams.
 
         A reader may come before the first stream. As JSON it is answered at once: the channel and its streams.
         """
+        caller = await self._access.caller(request.scope)
         manager, query, name = self._manager, request.query_params, request.path_params["name"]
         answer = negotiate(
             request.headers.get("accept"), query.get("format"), _FORMATS,
             ids=True, retry_ms=round(manager.config.sse.retry_interval_s * 1000),
         )  # fmt: skip
         if answer.kind != "stream":
-            channel = manager.channels.find(name)
-            if channel is None:
+            channel = manager.channels.find(name, caller.tenant)
+            if channel is None or not self._access.may(caller, Right.READ, channel):
                 raise StreamNotFound(f"there is no channel {name[:140]!r}")
             return Reply(channel.describe())
         if answer.wire is None or not answer.wire.controls:
             raise NotAcceptable("a channel is read as text/event-stream, application/x-ndjson or application/json")
         after = parse_after(request.headers.get("last-event-id") or query.get("after"))
-        return HttpReader(manager, manager.channel(name), CHANNEL, answer.wire, after)
+        return HttpReader(manager, self._access.channel(caller, name, Right.READ), CHANNEL, answer.wire, after)

@@ -14,8 +14,9 @@ from patinox.config.units import parse_duration
 from patinox.core.chunks import Error, Outcome
 from patinox.core.producers import Producer, parse_producer
 from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamClosed
-from patinox.manager import ActiveStream, StreamManager
+from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
+from patinox.transports.access import Access, Right
 from patinox.transports.bodies import chunks, json_object
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, address_of
@@ -25,9 +26,9 @@ _MAX_COMMAND_BYTES = 256 * 1024
 _PAGE = 100
 
 
-def routes(manager: StreamManager) -> list[Route]:
+def routes(access: Access) -> list[Route]:
     """The routes, for a Starlette router; paths as API.md has them."""
-    api = StreamsApi(manager)
+    api = StreamsApi(access)
     table = (
         ("/v1/streams", "POST", api.create),
         ("/v1/streams", "GET", api.index),
@@ -45,11 +46,13 @@ def routes(manager: StreamManager) -> list[Route]:
 class StreamsApi:
     """The handlers. Each takes a request and returns an ASGI answer, or raises a `PatinoxError`."""
 
-    def __init__(self, manager: StreamManager) -> None:
-        self._manager = manager
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._manager = access.manager
 
     async def create(self, request: Request) -> Asgi:
         """`POST /v1/streams`."""
+        caller = await self._access.enter(request.scope, Right.CREATE)
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
         allowed = {"id", "metadata", "ttl", "retain", "on_abandon", "channel", "pipeline"}
         _refuse_unknown(body, allowed)
@@ -58,12 +61,14 @@ class StreamsApi:
             id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
             retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), channel=_string(body, "channel"),
             producer=address_of(request.scope), pipeline=pipelines.asked_for(_string(body, "pipeline")),
+            tenant=caller.tenant, owner=caller.subject,
         )  # fmt: skip
         location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
         return Reply(stream.describe(), 201, {"location": location})
 
     async def pipelines(self, request: Request) -> Asgi:
         """`GET /v1/pipelines`: those that a stream may be given, and the one that it gets without asking."""
+        await self._access.enter(request.scope, Right.CREATE)
         known = self._manager.pipelines
         listed = [{"name": name, "description": handler.description} for name, handler in known.items()]
         return Reply({"pipelines": listed, **({"default": known.default} if known.default else {})})
@@ -72,7 +77,11 @@ class StreamsApi:
         """`GET /v1/streams?limit=&after=`: newest last; `next` is there when there are more."""
         limit = _limit(request.query_params.get("limit"))
         after = request.query_params.get("after")
-        streams = list(self._manager)
+        caller = await self._access.caller(request.scope)
+        streams = [
+            stream for stream in self._manager
+            if stream.key.tenant == caller.tenant and self._access.may(caller, Right.READ, stream)
+        ]  # fmt: skip
         if after is not None:
             ids = [stream.id for stream in streams]
             streams = streams[ids.index(after) + 1 :] if after in ids else []
@@ -83,7 +92,7 @@ class StreamsApi:
     async def read(self, request: Request) -> Asgi:
         """`GET /v1/streams/{id}`: live, or the snapshot, by `Accept` and `?format=`."""
         query, manager = request.query_params, self._manager
-        stream = self._stream(request)
+        stream = await self._stream(request, Right.READ)
         ids = query.get("ids", request.headers.get("patinox-ids", "")).lower() in ("1", "true")
         answer = negotiate(
             request.headers.get("accept"), query.get("format"), manager.formats,
@@ -100,11 +109,11 @@ class StreamsApi:
 
     async def facts(self, request: Request) -> Asgi:
         """`GET /v1/streams/{id}/facts`: what the list says of it, without its content."""
-        return Reply(self._stream(request).describe())
+        return Reply((await self._stream(request, Right.READ)).describe())
 
     async def append(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/chunks`, with `?final=true` to finish as well."""
-        stream, headers = self._stream(request), request.headers
+        stream, headers = await self._stream(request, Right.WRITE), request.headers
         producer = parse_producer(
             headers.get("producer-id"), headers.get("producer-epoch"), headers.get("producer-seq")
         )
@@ -121,7 +130,7 @@ class StreamsApi:
 
     async def finish(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/finish` with `{outcome?, error?}`."""
-        stream = self._stream(request)
+        stream = await self._stream(request, Right.WRITE)
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
         _refuse_unknown(body, {"outcome", "error"})
         outcome = _string(body, "outcome") or Outcome.COMPLETE
@@ -130,7 +139,7 @@ class StreamsApi:
 
     async def cancel(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/cancel` with `{reason?}`; idempotent."""
-        stream = self._stream(request)
+        stream = await self._stream(request, Right.CANCEL)
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
         _refuse_unknown(body, {"reason"})
         await stream.cancel(_string(body, "reason"))
@@ -138,11 +147,13 @@ class StreamsApi:
 
     async def delete(self, request: Request) -> Asgi:
         """`DELETE /v1/streams/{id}`: from then on 410."""
-        await self._manager.delete(self._stream(request).id)
+        stream = await self._stream(request, Right.DELETE)
+        await self._manager.delete(stream.id, tenant=stream.key.tenant)
         return Reply(status=204)
 
-    def _stream(self, request: Request) -> ActiveStream:
-        return self._manager.get(request.path_params["id"])
+    async def _stream(self, request: Request, right: Right) -> ActiveStream:
+        caller = await self._access.caller(request.scope)
+        return await self._access.open(caller, request.path_params["id"], right)
 
 
 class _Appending:

@@ -28,8 +28,9 @@ from patinox.errors import InputError, LimitExceeded, PatinoxError, ReaderTooSlo
 from patinox.formats.base import Format
 from patinox.formats.channel import CHANNEL
 from patinox.formats.patinox import NDJSON, PATINOX
-from patinox.manager import ActiveStream, StreamManager
+from patinox.manager import ActiveStream
 from patinox.manager.channels import Channel
+from patinox.transports.access import ANYBODY, Access, Caller
 from patinox.transports.http import Receive
 from patinox.transports.websocket import protocol
 from patinox.transports.websocket.frames import CloseCode
@@ -58,11 +59,13 @@ class WebSocketConnection:
     """One connection. Made by `WebSocketHandler`; `run` serves it until its end."""
 
     def __init__(
-        self, id: str, manager: StreamManager, outlet: Outlet, receive: Receive, send: Send,
-        *, address: str = "", metadata: MutableMapping[str, Any] | None = None,
+        self, id: str, access: Access, outlet: Outlet, receive: Receive, send: Send,
+        *, caller: Caller = ANYBODY, address: str = "", metadata: MutableMapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.id = id
-        self.manager = manager
+        self.access = access
+        self.caller = caller
+        self.manager = manager = access.manager
         self.address = address
         self.metadata = metadata if metadata is not None else {}
         self.outlet = outlet

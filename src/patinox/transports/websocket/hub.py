@@ -23,6 +23,7 @@ from patinox.delivery.driver import Driver
 from patinox.delivery.sink import Send
 from patinox.errors import ConnectionNotFound, InputError, LimitExceeded, PatinoxError, ShuttingDown
 from patinox.manager import ActiveStream, Relay, StreamManager
+from patinox.transports.access import Access, Caller
 from patinox.transports.endpoint import error_reply
 from patinox.transports.http import CONNECTION, Receive, address_of
 from patinox.transports.websocket import protocol
@@ -59,9 +60,11 @@ class WebSocketHandler:
     """
 
     def __init__(
-        self, manager: StreamManager, *, allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = ()
-    ) -> None:
+        self, manager: StreamManager, *, access: Access | None = None,
+        allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         config = manager.config.websocket
+        self._access = access if access is not None else Access(manager)
         self.manager = manager
         self.connections: dict[str, WebSocketConnection] = {}
         self._driver = Driver()
@@ -106,13 +109,15 @@ class WebSocketHandler:
         try:
             if connection_id in self.connections:
                 raise InputError(f"there is a connection {connection_id!r} already")
+            caller = await self._access.caller(scope)
             subprotocol = self._admit(scope, address)
         except PatinoxError as error:
             await _refuse(error, scope, receive, send)
             return
         try:
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
-            await self._serve(scope, receive, send, address, connection_id or secrets.token_urlsafe(12), metadata)
+            name = connection_id or secrets.token_urlsafe(12)
+            await self._serve(scope, receive, send, caller, address, name, metadata)
         except OSError:
             pass  # it left before it was let in
         finally:
@@ -132,13 +137,13 @@ class WebSocketHandler:
         return subprotocol
 
     async def _serve(
-        self, scope: Scope, receive: Receive, send: Send, address: str, connection_id: str,
+        self, scope: Scope, receive: Receive, send: Send, caller: Caller, address: str, connection_id: str,
         metadata: MutableMapping[str, Any] | None,
     ) -> None:  # fmt: skip
         direct = scope.get("extensions", {}).get(CONNECTION)
         outlet: Outlet = AsgiOutlet(send, self._driver) if direct is None else DirectOutlet(direct)
         connection = WebSocketConnection(
-            connection_id, self.manager, outlet, receive, send, address=address, metadata=metadata
+            connection_id, self._access, outlet, receive, send, caller=caller, address=address, metadata=metadata
         )
         self.connections[connection_id] = connection
         try:

@@ -19,7 +19,9 @@ from patinox.config.units import parse_duration
 from patinox.core.chunks import Error, Outcome
 from patinox.core.codec import chunk_from_wire, parse_event_id
 from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamNotFound
+from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
+from patinox.transports.access import Right
 from patinox.transports.websocket import protocol
 from patinox.transports.websocket.frames import CloseCode
 from patinox.transports.websocket.protocol import (
@@ -47,6 +49,8 @@ class Router:
     def __init__(self, connection: WebSocketConnection) -> None:
         self._connection = connection
         self._manager = connection.manager
+        self._access = connection.access
+        self._caller = connection.caller
         self._lanes: dict[str, Lane] = {}
         self._table: dict[type[Any], Callable[[Any], Awaitable[None]]] = {
             Subscribe: self._subscribe,
@@ -97,9 +101,10 @@ class Router:
     async def _subscribe(self, op: Subscribe) -> None:
         after = parse_after(op.after)
         if op.stream is not None:
-            await self._connection.read_stream(self._manager.get(op.stream), op, after)
+            await self._connection.read_stream(await self._open(op.stream, Right.READ), op, after)
         else:
-            await self._connection.read_channel(self._manager.channel(op.channel or ""), op, after)
+            channel = self._access.channel(self._caller, op.channel or "", Right.READ)
+            await self._connection.read_channel(channel, op, after)
 
     async def _unsubscribe(self, op: Unsubscribe) -> None:
         if not self._connection.stop_reading(op.key):
@@ -117,14 +122,18 @@ class Router:
     # ── writing ──
 
     async def _create(self, op: Create) -> None:
+        self._access.check(self._caller, Right.CREATE)
+        if op.channel is not None:
+            self._access.channel(self._caller, op.channel, Right.WRITE)
         stream = await self._manager.create(
             id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=_ttl(op.ttl),
             retain=op.retain, on_abandon=op.on_abandon, producer=self._connection.address or None,
+            tenant=self._caller.tenant, owner=self._caller.subject,
         )  # fmt: skip
         await self._ok(op, stream=stream.id, **stream.describe())
 
     async def _write(self, op: Write) -> None:
-        stream, data = self._manager.get(op.stream), chunk_from_wire(op.chunk)
+        stream, data = await self._open(op.stream, Right.WRITE), chunk_from_wire(op.chunk)
         accepted = 1
         if op.numbered is None:
             await stream.write(data)
@@ -133,14 +142,17 @@ class Router:
         await self._ok(op, stream=stream.id, position=stream.position, accepted=accepted)
 
     async def _finish(self, op: Finish) -> None:
-        stream = self._manager.get(op.stream)
+        stream = await self._open(op.stream, Right.WRITE)
         await stream.finish(op.outcome or Outcome.COMPLETE, _error(op.error))
         await self._ok(op, stream=stream.id, position=stream.position, state=stream.state)
 
     async def _cancel(self, op: Cancel) -> None:
-        stream = self._manager.get(op.stream)
+        stream = await self._open(op.stream, Right.CANCEL)
         await stream.cancel(op.reason)
         await self._ok(op, stream=stream.id, position=stream.position, state=stream.state)
+
+    async def _open(self, stream_id: str, right: Right) -> ActiveStream:
+        return await self._access.open(self._caller, stream_id, right)
 
     async def _ping(self, op: Ping) -> None:
         await self._ok(op)
