@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
+import msgspec
+
 from patinox.config.choices import Dialect
 from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
 from patinox.config.pipelines import OPTIONAL_PIPELINE_PATTERN
@@ -23,6 +25,14 @@ _NAME_PATTERN = "[a-z0-9]+(-[a-z0-9]+)*"
 _NAME_FORM = "lower-case letters and digits, with single hyphens between them"
 _DIALECT_AND_URL = re.compile(r"(?P<dialect>[^+:/]*)\+(?P<url>.*)")
 UPSTREAM_NAME = Text("An upstream's name: models are asked for as NAME/model.", _NAME_FORM, _NAME_PATTERN)
+
+
+class MetricsConfig(Settings, frozen=True, kw_only=True):
+    """`GET /metrics`, for Prometheus. No label names a stream, a tenant or a user."""
+
+    table: ClassVar[str] = "server.metrics"
+
+    enabled: Annotated[bool, Flag("Whether there is a `/metrics`.")] = True
 
 
 class ServerConfig(Settings, frozen=True, kw_only=True):
@@ -60,6 +70,8 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             OPTIONAL_PIPELINE_PATTERN,
         ),
     ] = ""
+
+    metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
 
     @classmethod
     def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _NOTHING: Mapping[str, int] = {}
+
+
+class Histogram:
+    """How many values were at or below each of `bounds` (ascending), how many were above all, and their sum.
+
+    Observing one costs a bisection; what reads it wants it rarely.
+    """
+
+    __slots__ = ("_counts", "bounds", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.total = 0.0
+        self._counts = [0] * (len(self.bounds) + 1)
+
+    def __repr__(self) -> str:
+        return f"<Histogram {self.count} values, {self.total:g} together>"
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(self._counts)
+
+    def observe(self, value: float) -> None:
+        """Counts a value."""
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> Iterator[tuple[float, int]]:
+        """Each bound, infinity at last, with how many values were at or below it."""
+        upto = 0
+        for bound, count in zip((*self.bounds, float("inf")), self._counts, strict=True):
+            upto += count
+            yield bound, upto
 
 
 class DeliveryCounters:

@@ -64,6 +64,9 @@ class Fanout:
     def __len__(self) -> int:
         return len(self._subscriptions)
 
+    def __iter__(self) -> Iterator[Subscription]:
+        return iter(tuple(self._subscriptions))
+
     def stats(self) -> dict[str, int]:
         """Subscriptions held, and how many of them stand at the head."""
         busy = sum(1 for subscription in self._subscriptions if subscription.task is not None)

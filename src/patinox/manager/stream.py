@@ -60,6 +60,7 @@ class ActiveStream:
         self.options = options
         self.state = State.OPEN
         self.ended_s: float | None = None
+        self.first_chunk_s: float | None = None
         self.producers = ProducerLedger()
         self._head = head
         self.manager = manager
@@ -288,12 +289,20 @@ class ActiveStream:
         except BufferFull:
             self.feed.counters.drop("buffer_full")
             raise
+        if self.first_chunk_s is None and not final:
+            self._first_chunk(chunk.timestamp)
         self.feed.counters.append(len(payload))
         if self.options.retain is Retain.FULL:
             self._store.append_nowait(self.key, chunk)
         self.assembly.apply(chunk)
         self.feed.grown()
         return chunk
+
+    def _first_chunk(self, at_s: float) -> None:
+        self.first_chunk_s = at_s
+        figures = self.manager.figures
+        times = figures.pushed_s if self._cancel_producer is None else figures.pulled_s
+        times.observe(max(0.0, at_s - self.created_s))
 
     def _finish(self, record: End | Error, outcome: Outcome) -> StreamChunk:
         if not self.is_open:  # the table takes a second cancel in silence; a second end record is another matter
@@ -304,6 +313,7 @@ class ActiveStream:
         self.log.window.release(None)  # the end is not refused for want of room
         chunk = self._append(record, payload, final=True)
         self.ended_s = chunk.timestamp
+        self.manager.figures.ended[outcome] += 1
         self._stop_abandon_timer()
         if self.intake is not None:
             self.intake.discard()

@@ -35,6 +35,7 @@ from patinox.formats.registry import builtin
 from patinox.manager.admission import Admission
 from patinox.manager.channels import Channel, Channels
 from patinox.manager.creation import is_name, new_key, plain, random_word, stream_options
+from patinox.manager.figures import StreamFigures
 from patinox.manager.intake import Intake
 from patinox.manager.pipelines import PipelineChoice, Pipelines
 from patinox.manager.relay import Relay, pump
@@ -71,6 +72,7 @@ class StreamManager:
         self.formats = dict(formats) if formats is not None else builtin()
         self.store = store if store is not None else MemoryStore()
         self.counters = DeliveryCounters()
+        self.figures = StreamFigures()
         self.admission = Admission(self.config)
         self._clock = clock
         self._streams: dict[StreamKey, ActiveStream] = {}
@@ -109,6 +111,11 @@ class StreamManager:
     def fanout(self) -> Fanout:
         """What delivers to this manager's readers; started with the first use in a running event loop."""
         return self._fanout if self._fanout is not None else self._start()
+
+    @property
+    def running(self) -> int:
+        """How many streams are being filled from a source."""
+        return len(self._pumps)
 
     # ── streams ──
 
@@ -151,6 +158,7 @@ class StreamManager:
             stream.intake = Intake(handler, stream)
         self.store.create_nowait(stream.facts, "", 0)
         self._streams[key] = self._by_epoch[tenant, head.epoch] = stream
+        self.figures.created += 1
         if room is not None:
             self.channels.enrol(stream, room)
         return stream
@@ -297,6 +305,7 @@ class StreamManager:
             "lag": max((stream.feed.lag for stream in streams), default=0),
             **delivery,
             **self.counters.as_dict(),
+            **self.figures.as_dict(),
             "refused": dict(self.admission.refused),
         }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, Self
 
 from starlette.requests import Request
 from starlette.routing import Route, Router
 
+from patinox.config import ServerConfig
 from patinox.delivery.sink import Send
 from patinox.errors import PatinoxError
 from patinox.gateway.client import UpstreamClient
@@ -15,6 +17,7 @@ from patinox.gateway.routes import gateway_routes
 from patinox.gateway.upstreams import Upstreams
 from patinox.manager import StreamManager
 from patinox.server.health import Health
+from patinox.server.loop_delay import LoopDelay
 from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
@@ -31,16 +34,33 @@ class NotFound(PatinoxError):
     http_status = 404
 
 
+class NotInstalled(PatinoxError):
+    """What would do this is an extra that was not installed."""
+
+    code = "not_installed"
+    http_status = 501
+
+
 class ServerApp:
-    """What `patinox serve` serves. The manager, the client and the model are entered and closed by `run.py`."""
+    """What `patinox serve` serves. The manager, the client and the model are entered and closed by `run.py`.
+
+    Entered itself while it serves, it measures how late the event loop is.
+    """
 
     def __init__(
-        self, manager: StreamManager, upstreams: Upstreams, client: UpstreamClient, access: Access | None = None
+        self,
+        manager: StreamManager,
+        upstreams: Upstreams,
+        client: UpstreamClient,
+        access: Access | None = None,
+        config: ServerConfig | None = None,
     ) -> None:
         self.manager = manager
         self.access = access if access is not None else Access(manager)
         self.health = Health(manager, upstreams)
         self.websockets = WebSocketHandler(manager, access=self.access)
+        self.loop_delay = LoopDelay()
+        config = config if config is not None else ServerConfig()
         self._router = Router(
             [
                 *streams_api.routes(self.access),
@@ -48,11 +68,26 @@ class ServerApp:
                 *websocket.routes(self.websockets),
                 *gateway_routes(self.access, upstreams, client),
                 *self.health.routes(),
+                *(self._metrics() if config.metrics.enabled else ()),
                 *_pages(),
             ],
             default=_not_found,
             redirect_slashes=False,
         )
+
+    def __enter__(self) -> Self:
+        self.loop_delay.start(asyncio.get_running_loop())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop_delay.stop()
+
+    def _metrics(self) -> list[Route]:
+        try:
+            from patinox.server.metrics.endpoint import Metrics
+        except ModuleNotFoundError:
+            return [Route("/metrics", Endpoint(_no_metrics), methods=["GET", "HEAD"])]
+        return Metrics(self.manager, self.websockets, self.loop_delay).routes()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -64,6 +99,10 @@ async def _not_found(scope: MutableMapping[str, Any], receive: Any, send: Any) -
         await send({"type": "websocket.close", "code": 1008})  # before accepting: servers answer 403
         return
     await error_reply(NotFound(f"there is nothing at {scope.get('path', '')[:200]}"))(scope, receive, send)
+
+
+async def _no_metrics(request: Request) -> Asgi:
+    raise NotInstalled('prometheus-client is not installed: pip install "patinox[metrics]"')
 
 
 def _pages() -> list[Route]:

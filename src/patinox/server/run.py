@@ -195,7 +195,7 @@ async def _serve(config: Config, pipelines: Pipelines, listener: socket.socket, 
         if local is not None:
             await stack.enter_async_context(local)
         upstreams = configured(config, os.environ, local)
-        app = ServerApp(manager, upstreams, client)
+        app = stack.enter_context(ServerApp(manager, upstreams, client, config=config.server))
         server = Server(uvicorn_config(app, config), manager)
         signals.govern(server)
         where = address(listener)
