@@ -175,8 +175,11 @@ class Store(Protocol):
         """Has the holder of the lease told `CancelAsked`, where it watches."""
         ...
 
-    async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
-        """Has `listener` told what happens to a stream from now on; returns what ends that, once it is told."""
+    async def watch(self, key: StreamKey, listener: Listener, *, growth: bool = True) -> Unwatch:
+        """Has `listener` told what happens to a stream from now on; returns what ends that, once it is told.
+
+        Without `growth` it is not told `Grown`: for the node that writes, which would be sent its own chunks back.
+        """
         ...
 
     async def delete(self, key: StreamKey, *, trace: bool = True) -> None:

@@ -52,7 +52,7 @@ class MemoryStore:
         self._streams: dict[StreamKey, _Kept] = {}
         self._by_epoch: dict[tuple[str, str], StreamKey] = {}
         self._gone: dict[StreamKey, None] = {}
-        self._listeners: dict[StreamKey, list[Listener]] = {}
+        self._listeners: dict[StreamKey, list[tuple[Listener, bool]]] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self._streams)} streams>"
@@ -172,21 +172,23 @@ class MemoryStore:
         """Has the holder of the lease told."""
         self._tell(key, CancelAsked(reason))
 
-    async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
+    async def watch(self, key: StreamKey, listener: Listener, *, growth: bool = True) -> Unwatch:
         """Has `listener` told what happens to a stream from now on."""
-        self._listeners.setdefault(key, []).append(listener)
-        return partial(self._unwatch, key, listener)
+        entry = (listener, growth)
+        self._listeners.setdefault(key, []).append(entry)
+        return partial(self._unwatch, key, entry)
 
-    def _unwatch(self, key: StreamKey, listener: Listener) -> None:
+    def _unwatch(self, key: StreamKey, entry: tuple[Listener, bool]) -> None:
         listeners = self._listeners.get(key, [])
-        if listener in listeners:
-            listeners.remove(listener)
+        if entry in listeners:
+            listeners.remove(entry)
         if not listeners:
             self._listeners.pop(key, None)
 
     def _tell(self, key: StreamKey, news: News) -> None:
-        for listener in tuple(self._listeners.get(key, ())):
-            listener(news)
+        for listener, growth in tuple(self._listeners.get(key, ())):
+            if growth or type(news) is not Grown:
+                listener(news)
 
     # ── ends ──
 
