@@ -83,8 +83,9 @@ class OpenBlock(msgspec.Struct, frozen=True):
 
 
 class FlatState(msgspec.Struct, frozen=True, kw_only=True):
-    """What every writer of a flat dialect remembers."""
+    """What every writer of a flat dialect remembers. `stream` is the stream's id."""
 
+    stream: str
     plains: tuple[Plain, ...] = ()
     joint: Joint | None = None
     blocks: dict[str, OpenBlock] = {}
@@ -137,9 +138,14 @@ def place(message: int, block: int | None) -> str:
     return f"{message}.{block}"
 
 
+def call_id(state: FlatState, data: Any) -> str:
+    """A call's id, else one of run and place: a conversation holds the calls of several runs."""
+    return data.call_id or f"call_{state.stream}_{data.message}_{data.block}"
+
+
 def free_name(state: FlatState, start: BlockStart) -> str:
-    """A call's id, or one made of its place; another if a call under way has it already."""
-    name = start.call_id or f"call_{start.message}_{start.block}"
+    """A call's id; another if a call under way has it already."""
+    name = call_id(state, start)
     taken = {block.id for block in state.blocks.values()}
     while name in taken:
         name += f"_{start.block}"

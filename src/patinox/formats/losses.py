@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from patinox.core.chunks import Binary, End, Error, Json, Text
-from patinox.core.events import TEXT_APPEND, BlockDelta, BlockStart, Event, Native
+from patinox.core.events import TEXT_APPEND, BlockDelta, BlockStart, Event, MessageEnd, Native
 from patinox.incremental.assembler import Assembly
 
 _SHARED = ("choice", "provider_id", "ext")
@@ -111,9 +111,36 @@ def has_cut_calls(_data: Any, assembly: Assembly) -> bool:
     return any(block.kind == "tool_call" and not block.ready for block in assembly.blocks.values())
 
 
+def is_withheld(data: MessageEnd, assembly: Assembly) -> bool:
+    """Whether the rest of a message was withheld: by a filter, or refused without a word of the model's own."""
+    return _withheld(data.finish_reason, data.message, assembly)
+
+
+def _withheld(reason: str | None, message: int, assembly: Assembly) -> bool:
+    return reason in ("content_filter", "refusal") and not assembly.is_refused(message)
+
+
+def was_withheld(_data: Any, assembly: Assembly) -> bool:
+    """Whether that is how the last message ended that was told."""
+    ends = [
+        (number, m.finish_reason) for number, m in assembly.messages.items() if m.role == "assistant" and not m.choice
+    ]
+    return bool(ends) and _withheld(ends[-1][1], ends[-1][0], assembly)
+
+
+def refuses_in_words(data: MessageEnd, assembly: Assembly) -> bool:
+    """Whether a message is a refusal that its source ended as an ordinary answer."""
+    return data.finish_reason == "stop" and assembly.is_refused(data.message)
+
+
 def word_differs(words: Mapping[str, str]) -> When:
     """Whether the provider's word for the reason is not the dialect's own."""
     return lambda data, _: words.get(data.finish_reason or "") != data.provider_reason
+
+
+def either(*conditions: When) -> When:
+    """Whether one of several conditions holds."""
+    return lambda data, assembly: any(condition(data, assembly) for condition in conditions)
 
 
 def reason_is(*reasons: str) -> When:

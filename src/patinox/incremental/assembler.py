@@ -113,6 +113,7 @@ class AssembledMessage(msgspec.Struct):
     provider_id: str | None = None
     finish_reason: str | None = None
     provider_reason: str | None = None
+    stop_sequence: str | None = None
 
 
 class Assembly:
@@ -148,6 +149,10 @@ class Assembly:
     def block(self, message: int, index: int | None) -> AssembledBlock | None:
         """The block with this number in this message, where it has begun."""
         return self.blocks.get((message, index))
+
+    def is_refused(self, message: int) -> bool:
+        """Whether the model declined in words of its own: the message has a refusal."""
+        return any(block.kind == "refusal" and block.text for (of, _), block in self.blocks.items() if of == message)
 
     def bare_text(self, run: int) -> str:
         """The text of one run of `Text` chunks; a text block that begins between two of them ends a run."""
@@ -209,6 +214,7 @@ class Assembly:
     def _message_end(self, data: MessageEnd) -> None:
         message = self.messages.setdefault(data.message, AssembledMessage("assistant", data.choice))
         message.finish_reason, message.provider_reason = data.finish_reason, data.provider_reason
+        message.stop_sequence = data.stop_sequence
 
     def _block_start(self, data: BlockStart) -> None:
         self._open(data)

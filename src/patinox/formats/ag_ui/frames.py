@@ -53,7 +53,6 @@ class Live(msgspec.Struct, frozen=True):
 class AGUIState(FlatState, frozen=True, kw_only=True):
     """All that the writer remembers. `parents` are the protocol's names of neutral messages, `spans` open reasoning."""
 
-    id: str
     run: str
     thread: str
     model: str | None = None

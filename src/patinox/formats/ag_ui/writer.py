@@ -62,6 +62,7 @@ from patinox.formats.flat import (
     FlatWriter,
     OpenBlock,
     as_call,
+    call_id,
     encode,
     free_name,
     merge_usage,
@@ -78,7 +79,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
 
     def initial(self, head: StreamHead) -> AGUIState:
         """The run and the thread have the stream's id, unless the source names them."""
-        return AGUIState(id=head.id, run=f"run-{head.id}", thread=f"thread-{head.id}")
+        return AGUIState(stream=head.id, run=f"run-{head.id}", thread=f"thread-{head.id}")
 
     def opened(self, state: AGUIState, assembly: Assembly) -> Sequence[Frame]:
         """The run, its steps, and what is being said or called."""
@@ -202,7 +203,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
         state, closing = self._hush(state)
         parent = state.parents.get(str(block.message))
         is_text = SPOKEN[block.of] == "TEXT"
-        fresh = block.id if is_text and parent is None and block.id else f"msg-{state.id}-{state.parts}"
+        fresh = block.id if is_text and parent is None and block.id else f"msg-{state.stream}-{state.parts}"
         block = replace(block, id=fresh)
         state = replace(
             state,
@@ -242,7 +243,7 @@ class AGUIWriter(FlatWriter[AGUIState]):
         state, closing = self._hush(state)
         parent = state.parents.get(str(data.message))
         if parent is None:
-            parent = f"msg-{state.id}-{state.parts}"
+            parent = f"msg-{state.stream}-{state.parts}"
             parents = {**state.parents, str(data.message): parent}
             state = replace(state, parts=state.parts + 1, parents=parents)
         name = free_name(state, data)
@@ -318,11 +319,11 @@ class AGUIWriter(FlatWriter[AGUIState]):
         return self._answer(state, data, data.error, {"error": True})
 
     def _answer(self, state: AGUIState, data: ToolResult | ToolError, text: str, note: dict[str, Any]) -> Written:
-        call_id = data.call_id or f"call_{data.message}_{data.block}"
+        named_id = call_id(state, data)
         noted = {"metadata": {"patinox": note}} if note else {}
-        named = {"messageId": f"result-{call_id}", "toolCallId": call_id, "role": "tool"}
+        named = {"messageId": f"result-{named_id}", "toolCallId": named_id, "role": "tool"}
         state, closing = self._hush(state)
-        state, ended = self._end_calls(state, call_id)
+        state, ended = self._end_calls(state, named_id)
         return state, (*closing, *ended, say("TOOL_CALL_RESULT", **named, content=text, **noted))
 
     # everything else

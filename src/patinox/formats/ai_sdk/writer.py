@@ -78,7 +78,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
 
     def initial(self, head: StreamHead) -> AISDKState:
         """The message's id is the stream's."""
-        return AISDKState(id=f"msg-{head.id}")
+        return AISDKState(stream=head.id, id=f"msg-{head.id}")
 
     def opened(self, state: AISDKState, assembly: Assembly) -> Sequence[Frame]:
         """The message and its step, every part that is open, and every call whose result is still to come."""

@@ -12,7 +12,18 @@ from patinox.formats.anthropic.state import MessageState
 from patinox.formats.anthropic.writer import AnthropicWriter
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations
-from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, block_is_not, comes_late, reason_is, word_differs
+from patinox.formats.losses import (
+    ONE_CALL,
+    TELLS,
+    Loss,
+    Losses,
+    block_is_not,
+    comes_late,
+    either,
+    reason_is,
+    refuses_in_words,
+    word_differs,
+)
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
 __all__ = ["ANTHROPIC", "LOSSES", "AnthropicReader", "AnthropicWriter", "assemble_message"]
@@ -53,7 +64,8 @@ LOSSES: Losses = {
     "block.delta:logprobs.add": Loss("the dialect has no log probabilities"),
     "choice": Loss("the dialect has one answer; of several it is the first"),
     "message.end:finish_reason": Loss(
-        "content_filter is told as refusal; error and other as end_turn", reason_is("content_filter", "error", "other")
+        "content_filter is told as refusal, and so is a stop after a refusal in words; error and other as end_turn",
+        either(reason_is("content_filter", "error", "other"), refuses_in_words),
     ),
     "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
     "run.start:provider": Loss("the dialect has one provider"),
@@ -87,15 +99,14 @@ def assemble_message(assembly: Assembly, head: StreamHead) -> dict[str, Any]:
     if not any(block.kind == "text" for block in blocks) and (text := assembly.content):
         content.append({"type": "text", "text": text})
     model = assembly.model or head.metadata.get("model")
-    ends = [message for number, message in assembly.messages.items() if number not in numbers and not message.choice]
+    ends = [number for number, message in assembly.messages.items() if number not in numbers and not message.choice]
     return {
         "id": f"msg_{head.id}",
         "type": "message",
         "role": "assistant",
         "model": model if isinstance(model, str) and model else "patinox",
         "content": content,
-        "stop_reason": _reason(ends[-1] if ends else None),
-        "stop_sequence": None,
+        **_stop(ends[-1] if ends else None, assembly),
         "usage": _usage(assembly),
     }
 
@@ -107,9 +118,19 @@ def _usage(assembly: Assembly) -> dict[str, Any]:
     return {**raw, **ours} if isinstance(raw, dict) and "input_tokens" in raw else ours
 
 
-def _reason(message: AssembledMessage | None) -> str:
-    if message is None or message.finish_reason is None:
+def _stop(number: int | None, assembly: Assembly) -> dict[str, Any]:
+    message = None if number is None else assembly.messages[number]
+    sequence = None if message is None else message.stop_sequence
+    return {"stop_reason": _reason(number, message, assembly), "stop_sequence": sequence}
+
+
+def _reason(number: int | None, message: AssembledMessage | None, assembly: Assembly) -> str:
+    if number is None or message is None or message.finish_reason is None:
         return "end_turn"
+    if message.stop_sequence is not None:
+        return "stop_sequence"
+    if message.finish_reason == "stop" and assembly.is_refused(number):
+        return "refusal"
     if message.provider_reason in ("stop_sequence", *WORDS.values()):
         return message.provider_reason
     return WORDS.get(message.finish_reason, "end_turn")

@@ -57,6 +57,7 @@ from patinox.formats.anthropic.state import (
     stop_frame,
 )
 from patinox.formats.base import Frame, StreamHead
+from patinox.formats.losses import refuses_in_words
 from patinox.incremental.assembler import Assembly
 
 _encode = msgspec.json.Encoder().encode
@@ -256,7 +257,7 @@ def _own_tool_ready(state: MessageState, data: ToolReady, _assembly: Assembly) -
     return put(state, replace(slot, said=slot.said or len(text)), slot), frames
 
 
-def _own_message_end(state: MessageState, data: MessageEnd, _assembly: Assembly) -> Written:
+def _own_message_end(state: MessageState, data: MessageEnd, assembly: Assembly) -> Written:
     if data.message in state.muted:
         slots = tuple(slot for slot in state.slots if slot.message != data.message or slot.of != "muted")
         return replace(state, slots=slots, muted=tuple(item for item in state.muted if item != data.message)), ()
@@ -264,6 +265,8 @@ def _own_message_end(state: MessageState, data: MessageEnd, _assembly: Assembly)
     word = None if data.finish_reason is None else WORDS.get(data.finish_reason, "end_turn")
     if data.stop_sequence is not None:
         word = "stop_sequence"
+    elif refuses_in_words(data, assembly):
+        word = "refusal"
     slots = tuple(slot for slot in state.slots if slot.message != data.message)
     return replace(state, slots=slots, reason=word, stop_sequence=data.stop_sequence, plain=None), frames
 

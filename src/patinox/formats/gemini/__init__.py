@@ -17,9 +17,11 @@ from patinox.formats.losses import (
     Loss,
     Losses,
     block_is,
+    either,
     has_broken_calls,
     has_no_object,
     reason_is_not_told,
+    refuses_in_words,
     word_differs,
 )
 from patinox.incremental.assembler import Assembly
@@ -69,8 +71,8 @@ LOSSES: Losses = {
     "usage:cache_write_tokens": Loss("the dialect does not count what was written to a cache"),
     "message.end:stop_sequence": Loss("the dialect does not say which stop sequence it was"),
     "message.end:finish_reason": Loss(
-        "pause is told as STOP, refusal as SAFETY, error as OTHER; tool_calls by the calls",
-        reason_is_not_told("pause", "refusal", "error"),
+        "pause is told as STOP, refusal (in words too) as SAFETY, error as OTHER; tool_calls by the calls",
+        either(reason_is_not_told("pause", "refusal", "error"), refuses_in_words),
     ),
     "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
 }

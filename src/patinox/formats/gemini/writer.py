@@ -59,6 +59,7 @@ from patinox.formats.gemini.state import (
     track,
     with_choice,
 )
+from patinox.formats.losses import refuses_in_words
 from patinox.incremental.assembler import Assembly
 
 _encode = msgspec.json.Encoder().encode
@@ -201,13 +202,14 @@ def _own_tool_ready(state: GeminiState, data: ToolReady, _assembly: Assembly) ->
     return state, (frame(state, data.choice, part),)
 
 
-def _own_message_end(state: GeminiState, data: MessageEnd, _assembly: Assembly) -> Written:
+def _own_message_end(state: GeminiState, data: MessageEnd, assembly: Assembly) -> Written:
     muted = data.message in state.muted
     state = track(state, data)
     choice = state.choices.get(data.choice, Alternative())
     if muted or choice.ended or data.finish_reason is None or choice.held == _MALFORMED:
         return state, ()
-    return with_choice(state, data.choice, Alternative(held=WORDS.get(data.finish_reason, "OTHER"))), ()
+    reason = "refusal" if refuses_in_words(data, assembly) else data.finish_reason
+    return with_choice(state, data.choice, Alternative(held=WORDS.get(reason, "OTHER"))), ()
 
 
 def _own_usage(state: GeminiState, data: Usage, _assembly: Assembly) -> Written:

@@ -11,9 +11,11 @@ from patinox.formats.losses import (
     Loss,
     Losses,
     block_is_not,
+    either,
     has_broken_calls,
     has_no_object,
     reason_is_not_told,
+    was_withheld,
     word_differs,
 )
 from patinox.formats.media import file_url
@@ -54,9 +56,12 @@ LOSSES: Losses = {
     "block.start:tool_call": Loss("a call is told whole, with an object of arguments", has_no_object, is_late=True),
     "block.start:tool_result": Loss("results go the other way"),
     "choice": Loss("there is one answer: only the first alternative is written"),
-    "end:complete": Loss("arguments that are no object make the stream end with an error", has_broken_calls),
+    "end:complete": Loss(
+        "arguments that are no object, and an answer that was withheld, make the stream end with an error",
+        either(has_broken_calls, was_withheld),
+    ),
     "message.end:finish_reason": Loss(
-        "`stop` and `length` are the only reasons; tool_calls are told by the calls",
+        "`stop` and `length` are the only reasons; tool_calls are told by the calls, what was withheld by an error",
         reason_is_not_told("content_filter", "refusal", "pause", "error", "other"),
     ),
     "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(

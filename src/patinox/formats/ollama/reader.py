@@ -152,7 +152,7 @@ class OllamaReader(FlatLinesReader):
         self._enter(None)
         self._called = True
         number, name = self._number, word(function.get("name"))
-        call_id = word(call.get("id")) or f"call_{number}"
+        call_id = word(call.get("id"))
         self._number += 1
         self.add(BlockStart(block=number, of="tool_call", name=name, call_id=call_id))
         self.add(BlockEnd(block=number))

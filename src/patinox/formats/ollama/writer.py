@@ -1,7 +1,8 @@
 """Writes Ollama's chat streams (docs/api.md, "Generate a chat completion").
 
 A call goes out whole, when it is ready, and only with an object for its arguments: a model's call that cannot be
-parsed makes the stream end with an error, as Ollama's own does. Times are those of the stream's beginning.
+parsed makes the stream end with an error, as Ollama's own does. So does an answer that was withheld, by a filter or a
+refusal without words: `stop` would make a success of it. Times are those of the stream's beginning.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.base import Frame, StreamHead
-from patinox.formats.flat import FlatState, FlatWriter, OpenBlock, as_call, encode, merge_usage, place, replace
+from patinox.formats.flat import FlatState, FlatWriter, OpenBlock, as_call, call_id, encode, merge_usage, place, replace
+from patinox.formats.losses import is_withheld
 from patinox.formats.media import file_url
 from patinox.formats.ollama.reader import DIALECT
 from patinox.incremental.assembler import Assembly
@@ -54,6 +56,7 @@ class OllamaState(FlatState, frozen=True, kw_only=True):
     finished: bool = False
     calls: int = 0
     is_length: bool = False
+    withheld: str | None = None
     broken: str | None = None
     timed: tuple[str, tuple[bytes, bytes, bytes], bool] | None = None
 
@@ -71,6 +74,7 @@ class OllamaWriter(FlatWriter[OllamaState]):
         model = head.metadata.get("model")
         created = datetime.fromtimestamp(head.created_s, UTC).isoformat(timespec="microseconds")
         return OllamaState(
+            stream=head.id,
             model=model if isinstance(model, str) and model else "patinox",
             created_at=created.replace("+00:00", "Z"),
         )
@@ -158,13 +162,15 @@ class OllamaWriter(FlatWriter[OllamaState]):
     def _message_start(self, state: OllamaState, data: MessageStart, _assembly: Assembly) -> Written:
         if data.role != "assistant":
             return replace(state, muted=(*state.muted, data.message)), ()
-        return replace(state, is_length=False), ()
+        return replace(state, is_length=False, withheld=None), ()
 
-    def _message_end(self, state: OllamaState, data: MessageEnd, _assembly: Assembly) -> Written:
+    def _message_end(self, state: OllamaState, data: MessageEnd, assembly: Assembly) -> Written:
         kept = {key: block for key, block in state.blocks.items() if block.message != data.message}
         muted = tuple(each for each in state.muted if each != data.message)
-        is_length = data.finish_reason == "length" if data.message not in state.muted else state.is_length
-        return replace(state, blocks=kept, muted=muted, is_length=is_length, plains=()), ()
+        if data.message not in state.muted:
+            withheld = data.finish_reason if is_withheld(data, assembly) else None
+            state = replace(state, is_length=data.finish_reason == "length", withheld=withheld)
+        return replace(state, blocks=kept, muted=muted, plains=()), ()
 
     def _block_start(self, state: OllamaState, data: BlockStart, _assembly: Assembly) -> Written:
         return _remember(state, as_call(data)), ()
@@ -212,8 +218,8 @@ class OllamaWriter(FlatWriter[OllamaState]):
             arguments = {"input": arguments}
         if data.invalid_raw is not None or not isinstance(arguments, dict):
             return replace(state, broken=f"the model's call of {name} has arguments that are no JSON object"), ()
-        call_id = data.call_id or block.call_id or f"call_{data.message}_{data.block}"
-        call = {"id": call_id, "function": {"index": state.calls, "name": name, "arguments": arguments}}
+        function = {"index": state.calls, "name": name, "arguments": arguments}
+        call = {"id": block.call_id or call_id(state, data), "function": function}
         return replace(state, calls=state.calls + 1), (self._line(state, {"tool_calls": [call]}),)
 
     def _usage(self, state: OllamaState, data: Usage, _assembly: Assembly) -> Written:
@@ -234,6 +240,8 @@ class OllamaWriter(FlatWriter[OllamaState]):
             return state, ()
         if state.broken is not None:
             return state, (Frame(encode({"error": state.broken})),)
+        if state.withheld is not None:
+            return state, (Frame(encode({"error": f"the rest of the answer was withheld ({state.withheld})"})),)
         said = "length" if state.is_length or data.outcome is Outcome.INCOMPLETE else "stop"
         names = {"input_tokens": "prompt_eval_count", "output_tokens": "eval_count"}
         counts = {theirs: state.usage[ours] for ours, theirs in names.items() if ours in state.usage}

@@ -11,7 +11,7 @@ from patinox.formats.citations import citations, nested
 from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, reason_is, word_differs
 from patinox.formats.openai_chat.frames import REASONS, WORDS, write_usage
 from patinox.formats.openai_chat.reader import OpenAIChatReader
-from patinox.formats.openai_chat.state import ChatState
+from patinox.formats.openai_chat.state import ChatState, call_id
 from patinox.formats.openai_chat.writer import OpenAIChatWriter
 from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 
@@ -85,29 +85,31 @@ def assemble_completion(assembly: Assembly, head: StreamHead) -> dict[str, Any]:
         "object": "chat.completion",
         "created": int(head.created_s),
         "model": model if isinstance(model, str) and model else "patinox",
-        "choices": [_choice(assembly, index, choices[index]) for index in sorted(choices)]
-        or [_choice(assembly, 0, [])],
+        "choices": [_choice(assembly, index, choices[index], head) for index in sorted(choices)]
+        or [_choice(assembly, 0, [], head)],
     }
     if assembly.usage is not None:
         completion["usage"] = write_usage(assembly.usage)
     return completion
 
 
-def _choice(assembly: Assembly, index: int, messages: list[tuple[int, AssembledMessage]]) -> dict[str, Any]:
+def _choice(
+    assembly: Assembly, index: int, messages: list[tuple[int, AssembledMessage]], head: StreamHead
+) -> dict[str, Any]:
     numbers = {number for number, _ in messages}
     blocks = [block for block in assembly.blocks.values() if block.message in numbers]
     last = messages[-1][1] if messages else None
     text = assembly.content if index == 0 else _text(blocks, "text")
     return {
         "index": index,
-        "message": _message(blocks, text),
+        "message": _message(blocks, text, head),
         "logprobs": _logprobs(blocks),
         "finish_reason": _reason(last),
     }
 
 
-def _message(blocks: list[AssembledBlock], text: str) -> dict[str, Any]:
-    calls = [_call(block, place) for place, block in enumerate(b for b in blocks if b.kind == "tool_call")]
+def _message(blocks: list[AssembledBlock], text: str, head: StreamHead) -> dict[str, Any]:
+    calls = [_call(block, place, head) for place, block in enumerate(b for b in blocks if b.kind == "tool_call")]
     message: dict[str, Any] = {
         "role": "assistant",
         "content": text if text or not calls else None,
@@ -125,12 +127,12 @@ def _text(blocks: list[AssembledBlock], *kinds: str) -> str:
     return "".join(block.text for block in blocks if block.kind in kinds)
 
 
-def _call(block: AssembledBlock, place: int) -> dict[str, Any]:
+def _call(block: AssembledBlock, place: int, head: StreamHead) -> dict[str, Any]:
     arguments = block.text
     if not arguments:
         arguments = msgspec.json.encode({} if block.arguments is None else block.arguments).decode()
     return {
-        "id": block.call_id or f"call_{block.message}_{place}",
+        "id": block.call_id or call_id(head.id, block.message, place),
         "type": "function",
         "function": {"name": block.name or "", "arguments": arguments},
     }

@@ -62,6 +62,7 @@ class Joint(msgspec.Struct, frozen=True):
 class ChatState(msgspec.Struct, frozen=True):
     """All that the writer remembers. `envelope` is None until a frame of this dialect came by."""
 
+    stream: str
     id: str
     created: int
     model: str
@@ -99,7 +100,7 @@ def _track_block(state: ChatState, data: BlockStart) -> ChatState:
         message=data.message,
         tool=choice.tools,
         name=data.name,
-        call_id=data.call_id,
+        call_id=data.call_id or call_id(state.stream, data.message, choice.tools),
     )
     choices = state.choices
     if block.of == "tool_call":
@@ -128,11 +129,16 @@ def place(data: Event) -> str:
     return f"{data.message}.{data.block}"
 
 
+def call_id(stream: str, message: int, tool: int) -> str:
+    """The id of a call whose source gave it none. It names the run, for a conversation holds the calls of several."""
+    return f"call_{stream}_{message}_{tool}"
+
+
 def call_head(block: OpenBlock) -> dict[str, Any]:
-    """How a tool call begins. A call without an id gets one made of where it stands."""
+    """How a tool call begins."""
     call = {
         "index": block.tool,
-        "id": block.call_id or f"call_{block.message}_{block.tool}",
+        "id": block.call_id,
         "type": "function",
         "function": {"name": block.name or "", "arguments": ""},
     }

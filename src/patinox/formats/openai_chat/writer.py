@@ -74,6 +74,7 @@ class OpenAIChatWriter:
         """The model is told by the run, else by the stream's metadata, else it is ours."""
         model = head.metadata.get("model")
         return ChatState(
+            stream=head.id,
             id=f"chatcmpl-{head.id}",
             created=int(head.created_s),
             model=model if isinstance(model, str) and model else "patinox",
