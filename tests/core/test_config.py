@@ -153,6 +153,31 @@ def test_an_abandon_policy_of_another_form_is_refused(text: str) -> None:
         OnAbandon.parse(text)
 
 
+@pytest.mark.parametrize(("written", "port"), [('"off"', None), ("0", 0), ("8788", 8788)])
+def test_a_port_that_need_not_be_is_off_or_a_number(written: str, port: int | None) -> None:
+    config = Config.from_toml(f"[server]\nhttp2_port = {written}\n")
+    assert config.server.http2_port == port
+    assert Config.load(env={"PATINOX_SERVER__HTTP2_PORT": written.strip('"')}) == config
+    assert Config.from_toml(render_toml(config)) == config
+
+
+@pytest.mark.parametrize("written", ['"on"', "true", "65536", "-1"])
+def test_what_is_no_port_is_refused(written: str) -> None:
+    with pytest.raises(ConfigError, match=r'http2_port.*"off" = none'):
+        Config.from_toml(f"[server]\nhttp2_port = {written}\n")
+
+
+@pytest.mark.parametrize("key", ["tls_cert", "tls_key"])
+def test_half_of_what_tls_takes_is_refused(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"TLS takes both"):
+        Config.from_toml(f'[server]\n{key} = "file.pem"\n')
+
+
+def test_a_client_may_leave_all_its_http2_streams_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"reset_burst = 99 is below"):
+        Config.from_toml("[streaming.http2]\nmax_concurrent_streams = 100\nreset_burst = 99\n")
+
+
 # --- what loads
 
 

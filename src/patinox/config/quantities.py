@@ -36,6 +36,36 @@ class Count(Kind):
 
 
 @dataclass(frozen=True)
+class Port(Kind):
+    """A TCP port, 0 for any free one, or none at all: in Python None, elsewhere "off"."""
+
+    def allowed(self) -> str:
+        """As in Kind."""
+        return 'a whole number from 1 to 65535; 0 = any free one; "off" = none'
+
+    def check(self, value: object) -> int | None:
+        """As in Kind."""
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError("is not a whole number")
+        _within(value, 0, 65_535, str, "")
+        return value
+
+    def read(self, raw: object) -> int | None:
+        """As in Kind."""
+        return None if raw == "off" else self.check(raw)
+
+    def read_text(self, text: str) -> int | None:
+        """As in Kind."""
+        return self.read(_whole(text))
+
+    def write(self, value: Any) -> str:
+        """As in Kind."""
+        return super().write("off" if value is None else value)
+
+
+@dataclass(frozen=True)
 class Size(Kind):
     """A number of bytes: in Python an int, in TOML an integer or a string such as "16MiB"."""
 

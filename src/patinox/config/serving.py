@@ -15,7 +15,7 @@ import msgspec
 from patinox.config.choices import Dialect
 from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
 from patinox.config.pipelines import OPTIONAL_PIPELINE_PATTERN
-from patinox.config.quantities import Count, Duration
+from patinox.config.quantities import Count, Duration, Port
 from patinox.config.schema import NAME, Problem, Settings, refuse
 from patinox.config.units import DAY_S
 
@@ -24,6 +24,11 @@ LOCAL = "local"  # the upstream name of the embedded model
 _NAME_PATTERN = "[a-z0-9]+(-[a-z0-9]+)*"
 _NAME_FORM = "lower-case letters and digits, with single hyphens between them"
 _DIALECT_AND_URL = re.compile(r"(?P<dialect>[^+:/]*)\+(?P<url>.*)")
+_CERTIFICATE = (
+    "The certificate for TLS, with its chain, as PEM; with it `http2_port` speaks TLS (HTTP/2, and HTTP/1.1 to clients "
+    "that have no HTTP/2), without it HTTP/2 in the clear."
+)
+_PATH = ("the path of a file, or empty", r"[^\x00]*")
 UPSTREAM_NAME = Text("An upstream's name: models are asked for as NAME/model.", _NAME_FORM, _NAME_PATTERN)
 
 
@@ -49,6 +54,9 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         ),
     ] = "127.0.0.1"
     port: Annotated[int, Count("The TCP port to listen on.", least=1, most=65_535, zero="any free one")] = 8787
+    http2_port: Annotated[int | None, Port("The TCP port for HTTP/2, of which `streaming.http2` says more.")] = None
+    tls_cert: Annotated[str, Text(_CERTIFICATE, *_PATH)] = ""
+    tls_key: Annotated[str, Text("The private key of `tls_cert`, as PEM, without a password.", *_PATH)] = ""
     workers: Annotated[
         int, Count("Server processes. More than one need a store that they share.", least=1, most=256)
     ] = 1
@@ -75,7 +83,12 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
 
     @classmethod
     def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
-        """The memory of one process is no store for several."""
+        """The memory of one process is no store for several; a certificate is nothing without its key."""
+        given = [key for key in ("server.tls_cert", "server.tls_key") if at[key]]
+        if len(given) == 1:
+            yield Problem(
+                tuple(given), f"{given[0]} is given alone: TLS takes both, server.tls_cert and server.tls_key."
+            )
         if at["server.workers"] > 1 and at["server.store"].startswith("memory:"):
             yield Problem(
                 ("server.workers", "server.store"),

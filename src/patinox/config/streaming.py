@@ -3,6 +3,7 @@
 StreamingConfig            streaming                buffers, limits and lifetimes of streams
 ├── SseConfig              streaming.sse
 ├── WebSocketConfig        streaming.websocket
+├── Http2Config            streaming.http2
 └── BackpressureConfig     streaming.backpressure   when a reader lags, and what is done about it
 """
 
@@ -19,7 +20,7 @@ from patinox.config.combinations import refusal
 from patinox.config.kinds import Choice, Flag, Names
 from patinox.config.quantities import Abandon, Count, Duration, Fraction, Size
 from patinox.config.schema import Problem, Settings
-from patinox.config.units import DAY_S, HOUR_S, MIB
+from patinox.config.units import DAY_S, HOUR_S, KIB, MIB
 
 if TYPE_CHECKING:
     from patinox.config.whole import Config
@@ -88,6 +89,62 @@ class WebSocketConfig(Settings, frozen=True, kw_only=True):
             "only this machine's own."
         ),
     ] = ()
+
+
+class Http2Config(Settings, frozen=True, kw_only=True):
+    """HTTP/2 connections (RFC 9113), where `server.http2_port` opens a port for them."""
+
+    table: ClassVar[str] = "streaming.http2"
+
+    max_concurrent_streams: Annotated[
+        int,
+        Count(
+            "Requests open at once on one connection, readers among them (SETTINGS_MAX_CONCURRENT_STREAMS).",
+            least=1,
+            most=100_000,
+        ),
+    ] = 1000
+    max_header_list_size: Annotated[
+        int,
+        Size(
+            "The largest header section of a request, unpacked; beyond it the connection is closed.",
+            least=4 * KIB,
+            most=MIB,
+        ),
+    ] = 32 * KIB
+    connection_window: Annotated[
+        int,
+        Size(
+            "What one connection may have sent in request bodies that nobody has read yet; each request may 64 KiB.",
+            least=64 * KIB,
+            most=1024 * MIB,
+        ),
+    ] = 16 * MIB
+    reset_burst: Annotated[
+        int,
+        Count(
+            "Streams that a client may cancel or break, one right after the other, before its connection is closed "
+            "(CVE-2023-44487, CVE-2025-8671).",
+            least=1,
+        ),
+    ] = 1000
+    resets_per_second: Annotated[
+        int, Count("How many of these it is allowed anew each second, up to `reset_burst`.", least=1)
+    ] = 33
+    keep_alive_s: Annotated[
+        float, Duration("A connection without a request for this long is closed.", least=1, most=DAY_S)
+    ] = 75.0
+
+    @classmethod
+    def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:
+        """A client that closes all its readers at once has done nothing wrong."""
+        burst, streams = f"{cls.table}.reset_burst", f"{cls.table}.max_concurrent_streams"
+        if at[burst] < at[streams]:
+            yield Problem(
+                (burst, streams),
+                f"{burst} = {at[burst]} is below {streams} = {at[streams]}: a client that leaves all its streams at "
+                f"once would lose its connection. Raise {burst}.",
+            )
 
 
 class BackpressureConfig(Settings, frozen=True, kw_only=True):
@@ -205,6 +262,7 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
     ] = 5.0
     sse: SseConfig = msgspec.field(default_factory=SseConfig)
     websocket: WebSocketConfig = msgspec.field(default_factory=WebSocketConfig)
+    http2: Http2Config = msgspec.field(default_factory=Http2Config)
     backpressure: BackpressureConfig = msgspec.field(default_factory=BackpressureConfig)
 
     @classmethod
