@@ -17,7 +17,8 @@ from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
-from patinox.server.run import Server, address, bind, uvicorn_config
+from patinox.server.listening import address, bind, open_http2
+from patinox.server.run import Server, http2_listener, uvicorn_config
 
 ASK: Any = {"model": "scripted", "messages": [{"role": "user", "content": "Say hello."}]}
 """The body of an ordinary call."""
@@ -29,6 +30,7 @@ class Serving(NamedTuple):
     url: str
     manager: StreamManager
     client: UpstreamClient
+    http2_url: str = ""
 
     @property
     def port(self) -> int:
@@ -51,7 +53,7 @@ async def serving(
 ) -> AsyncIterator[Serving]:  # fmt: skip
     """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`.
 
-    `pipelines` stand in the place of the configured ones.
+    `pipelines` stand in the place of the configured ones; `server__http2_port=0` serves HTTP/2 too.
     """
     overrides: dict[str, Any] = {key.replace("__", "."): value for key, value in settings.items()}
     for name, url in upstreams.items():
@@ -65,11 +67,15 @@ async def serving(
         app = stack.enter_context(ServerApp(manager, upstreams_of, client, config=config.server))
         listener = stack.enter_context(bind("127.0.0.1", 0))
         server = Server(uvicorn_config(app, config), manager)
+        http2 = open_http2(config)
+        if http2 is not None:
+            stack.enter_context(http2.listener)
+            server.beside.append(http2_listener(app, server, http2))
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[listener])
         try:
-            yield Serving(address(listener), manager, client)
+            yield Serving(address(listener), manager, client, http2.url if http2 is not None else "")
         finally:
             await server.shutdown(sockets=[listener])
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 import uvicorn
 
-from patinox.server.run import address, bind
+from patinox.server.listening import address, bind
 from patinox.testing.upstream import DONE, Answer, Gate, ScriptedUpstream, role, said, stopped
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

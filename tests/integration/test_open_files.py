@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from patinox.server.run import CouldNotStart, raise_open_files
+from patinox.server.listening import CouldNotStart
+from patinox.server.run import raise_open_files
 
 
 class Limits:

@@ -16,7 +16,7 @@ from patinox.asgi import PatinoxApp
 from patinox.config import SseConfig
 from patinox.manager import ActiveStream
 from patinox.server.connection import StreamingHttpProtocol
-from patinox.server.run import bind
+from patinox.server.listening import bind
 from patinox.testing.fakes import turns
 
 GET = b"GET /v1/streams/s HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\n\r\n"

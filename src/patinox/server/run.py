@@ -16,8 +16,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Self
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from typing import Any, Protocol, Self
 
 import uvicorn
 
@@ -30,6 +30,7 @@ from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
 from patinox.server.connection import StreamingHttpProtocol
+from patinox.server.listening import CouldNotStart, Http2Port, address, bind, open_http2
 from patinox.server.websocket import websocket_protocol
 from patinox.stores.memory import MemoryStore
 
@@ -39,50 +40,28 @@ _OTHER_FILES = 256  # beside the readers: upstreams, logs, the model, the event 
 Say = Callable[[str], None]
 
 
-class CouldNotStart(Exception):
-    """The server cannot start, and why: a sentence for its user."""
-
-
 def serve(config: Config, say: Say | None = None) -> int:
     """Runs the server until it is told to end; returns the exit code. `say` takes lines for the user."""
     tell = say if say is not None else _print
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    try:
-        check_store(config)
-        pipelines = make_pipelines(config)
-        raise_open_files(config.streaming.sse.max_connections)
-        listener = bind(config.server.host, config.server.port, write_deadline_s=config.streaming.write_deadline_s)
-    except CouldNotStart as error:
-        print(f"patinox: {error}", file=sys.stderr)
-        return COULD_NOT_START
-    with listener, EndSignals() as signals:
+    with ExitStack() as stack:
+        try:
+            check_store(config)
+            pipelines = make_pipelines(config)
+            raise_open_files(config.streaming.sse.max_connections)
+            deadline_s = config.streaming.write_deadline_s
+            listener = stack.enter_context(bind(config.server.host, config.server.port, write_deadline_s=deadline_s))
+            http2 = open_http2(config)
+        except CouldNotStart as error:
+            print(f"patinox: {error}", file=sys.stderr)
+            return COULD_NOT_START
+        if http2 is not None:
+            stack.enter_context(http2.listener)
+        signals = stack.enter_context(EndSignals())
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
-        run(_serve(config, pipelines, listener, tell, signals))
+        run(_serve(config, pipelines, listener, http2, tell, signals))
     return OK
-
-
-def bind(host: str, port: int, *, write_deadline_s: float = 0) -> socket.socket:
-    """A listening socket. Raises `CouldNotStart` with what to do.
-
-    Where the platform has it, its connections end when what was sent stays unacknowledged for `write_deadline_s` (RFC
-    5482): a client that vanished without a word is noticed though the kernel took all that was written.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # accepted sockets have it from the listening one
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(write_deadline_s * 1000))
-        listener.bind((host, port))
-        listener.listen(4096)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise CouldNotStart(f"cannot listen on {host}:{port}: {reason}. Choose another with --port.") from error
-    listener.setblocking(False)
-    return listener
 
 
 def raise_open_files(max_connections: int) -> None:
@@ -122,12 +101,6 @@ def make_pipelines(config: Config) -> Pipelines:
         raise CouldNotStart(error.message) from error
 
 
-def address(listener: socket.socket) -> str:
-    """`http://127.0.0.1:8787` for a listening socket."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 class EndSignals:
     """SIGINT and SIGTERM, from before the server starts until it has ended: the first asks it to end, a second insists.
 
@@ -161,12 +134,41 @@ class EndSignals:
             self._server.should_exit = True
 
 
+class Beside(Protocol):
+    """Another listener of the same server, which starts and ends with it."""
+
+    async def start(self) -> None:
+        """Begins to accept."""
+        ...
+
+    def end(self) -> None:
+        """Accepts no more, and ends each connection with the last of what it carries."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends its connections: at once those that take nothing."""
+        ...
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, but the streams end before it waits for the connections that carry them."""
 
     def __init__(self, config: uvicorn.Config, manager: StreamManager) -> None:
         super().__init__(config)
         self._manager = manager
+        self.beside: list[Beside] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept, here and beside."""
+        await super().startup(sockets)
+        for listener in self.beside:
+            await listener.start()
+
+    def make_protocol(self) -> asyncio.Protocol:
+        """The protocol for a connection that another listener has accepted."""
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -177,15 +179,24 @@ class Server(uvicorn.Server):
         """Listens no more, ends all streams, lets their readers take what is left, and ends the connections."""
         for server in self.servers:
             server.close()
+        for listener in self.beside:
+            listener.end()
         await self._manager.aclose()
-        await super().shutdown(sockets)
+        await asyncio.gather(super().shutdown(sockets), *(listener.aclose() for listener in self.beside))
         for connection in tuple(self.server_state.connections):  # they had their time, and take nothing
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
 
 
-async def _serve(config: Config, pipelines: Pipelines, listener: socket.socket, say: Say, signals: EndSignals) -> None:
+async def _serve(
+    config: Config,
+    pipelines: Pipelines,
+    listener: socket.socket,
+    http2: Http2Port | None,
+    say: Say,
+    signals: EndSignals,
+) -> None:
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(
             StreamManager(config.streaming, store=MemoryStore(), pipelines=pipelines)
@@ -197,9 +208,13 @@ async def _serve(config: Config, pipelines: Pipelines, listener: socket.socket, 
         upstreams = configured(config, os.environ, local)
         app = stack.enter_context(ServerApp(manager, upstreams, client, config=config.server))
         server = Server(uvicorn_config(app, config), manager)
+        if http2 is not None:
+            server.beside.append(http2_listener(app, server, http2))
         signals.govern(server)
         where = address(listener)
         say(f"Patinox is on {where}")
+        if http2 is not None:
+            say(f"  HTTP/2     {http2.url} ({'prior knowledge' if http2.tls is None else 'TLS'})")
         say(f"  store      {manager.store.durability}")
         for upstream in upstreams:
             say(f"  upstream   {upstream}{' (default)' if upstream is upstreams.default else ''}")
@@ -211,6 +226,13 @@ async def _serve(config: Config, pipelines: Pipelines, listener: socket.socket, 
             if announcing is not None:
                 announcing.cancel()
                 await asyncio.wait([announcing])
+
+
+def http2_listener(app: ServerApp, server: Server, port: Http2Port) -> Beside:
+    """HTTP/2 beside a server, with its application. Its packages are an extra, so they are imported here."""
+    from patinox.server.http2.listener import Http2Listener
+
+    return Http2Listener(app, app.manager.config, port.listener, port.tls, server.make_protocol)
 
 
 def _local_model(config: Config, say: Say) -> LocalModel | None:
