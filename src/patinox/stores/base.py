@@ -12,7 +12,9 @@
 - **Leases** are measured by one clock that all nodes share, or by each node's own from what it has seen change: never
   by comparing the clocks of two machines.
 - **Watching** is how a node learns what another one wrote. It may be told late, twice, or `Unsure`; what it reads is
-  what counts. A listener is called in the event loop, and must neither wait nor raise.
+  what counts. **Attending** is how it learns what others want of the streams that it holds: one subscription a node,
+  however many streams, and none of its own writes come back. A listener is called in the event loop, and must neither
+  wait nor raise.
 
 Every store passes `patinox.testing.check_store`. Errors of the engine beneath become `StoreError`.
 """
@@ -34,7 +36,10 @@ Acknowledged = tuple[int, int]
 
 
 class StreamFacts(msgspec.Struct, frozen=True):
-    """What never changes about a stream. `created_s` in seconds since 1970; `ttl_s` counts from its end."""
+    """What never changes about a stream. `created_s` in seconds since 1970; `ttl_s` counts from its end.
+
+    `pipeline` names what stands before it, on the node that created it.
+    """
 
     key: StreamKey
     epoch: str
@@ -45,6 +50,7 @@ class StreamFacts(msgspec.Struct, frozen=True):
     channel: str | None = None
     retain: Retain = Retain.FULL
     on_abandon: str = "keep"
+    pipeline: str = ""
 
 
 class StreamRecord(msgspec.Struct, frozen=True):
@@ -84,12 +90,6 @@ class Grown(msgspec.Struct, frozen=True):
     chunks: Sequence[StreamChunk] = ()
 
 
-class CancelAsked(msgspec.Struct, frozen=True):
-    """Somebody, on whatever node, asks the holder of the lease to cancel."""
-
-    reason: str | None = None
-
-
 class TakenOver(msgspec.Struct, frozen=True):
     """Another node holds the lease now."""
 
@@ -105,8 +105,24 @@ class Unsure(msgspec.Struct, frozen=True):
     """Something may have been missed: the connection to the engine was away. Look at the store."""
 
 
-News = Grown | CancelAsked | TakenOver | Deleted | Unsure
+class CancelAsked(msgspec.Struct, frozen=True):
+    """Somebody, on whatever node, asks the holder of the lease to cancel."""
+
+    reason: str | None = None
+
+
+class Watched(msgspec.Struct, frozen=True):
+    """Somebody reads the stream on another node, and will for `for_s` seconds more: it is not abandoned."""
+
+    for_s: float
+
+
+News = Grown | TakenOver | Deleted | Unsure
+"""Of one stream, for those who watch it."""
+Wish = CancelAsked | Watched
+"""What is told to the holder of a lease."""
 Listener = Callable[[News], None]
+HolderListener = Callable[[StreamKey, Wish | TakenOver | Deleted], None]
 Unwatch = Callable[[], None]
 
 
@@ -171,15 +187,20 @@ class Store(Protocol):
         """Open streams whose lease is over: their node has died, or lost the store."""
         ...
 
-    async def ask_cancel(self, key: StreamKey, reason: str | None) -> None:
-        """Has the holder of the lease told `CancelAsked`, where it watches."""
+    async def tell(self, key: StreamKey, wish: Wish) -> None:
+        """Has the holder of the lease told, where it attends. May get lost: whoever asks looks at what became of it."""
         ...
 
-    async def watch(self, key: StreamKey, listener: Listener, *, growth: bool = True) -> Unwatch:
-        """Has `listener` told what happens to a stream from now on; returns what ends that, once it is told.
+    async def attend(self, node: str, listener: HolderListener) -> Unwatch:
+        """Has `listener` told what is done to streams that are leased to `node`; returns what ends that.
 
-        Without `growth` it is not told `Grown`: for the node that writes, which would be sent its own chunks back.
+        That is every `tell`, a `TakenOver` by another node, and `Deleted` (by whomever). Like all news it may come
+        late, or get lost while the engine is away: appends and renewals are refused all the same.
         """
+        ...
+
+    async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
+        """Has `listener` told what happens to a stream from now on; returns what ends that, once it is told."""
         ...
 
     async def delete(self, key: StreamKey, *, trace: bool = True) -> None:

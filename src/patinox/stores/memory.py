@@ -25,15 +25,16 @@ from patinox.errors import (
 from patinox.stores.base import (
     Acknowledged,
     Append,
-    CancelAsked,
     Deleted,
     Grown,
+    HolderListener,
     Listener,
     News,
     StreamFacts,
     StreamRecord,
     TakenOver,
     Unwatch,
+    Wish,
     outcome_of,
 )
 
@@ -52,7 +53,8 @@ class MemoryStore:
         self._streams: dict[StreamKey, _Kept] = {}
         self._by_epoch: dict[tuple[str, str], StreamKey] = {}
         self._gone: dict[StreamKey, None] = {}
-        self._listeners: dict[StreamKey, list[tuple[Listener, bool]]] = {}
+        self._listeners: dict[StreamKey, list[Listener]] = {}
+        self._holders: dict[str, HolderListener] = {}
 
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self._streams)} streams>"
@@ -65,7 +67,7 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """Forgets everything."""
-        for table in (self._streams, self._by_epoch, self._gone, self._listeners):
+        for table in (self._streams, self._by_epoch, self._gone, self._listeners, self._holders):
             table.clear()
 
     # ── writing ──
@@ -87,12 +89,16 @@ class MemoryStore:
         """Commits each, whole or not at all."""
         return [self._append(append) for append in appends]
 
-    def append_nowait(self, key: StreamKey, chunk: StreamChunk) -> None:
+    def append_nowait(
+        self, key: StreamKey, chunk: StreamChunk, producers: Mapping[str, Acknowledged] | None = None
+    ) -> None:
         """Keeps the next chunk of a stream whose lease the caller is sure of."""
         kept = self._streams[key]
         if chunk.sequence != len(kept.chunks) + 1:
             raise StoreConflict(f"chunk {chunk.sequence} does not follow {len(kept.chunks)}")
         kept.put(chunk)
+        if producers:
+            kept.producers.update(producers)
         if self._listeners:
             self._tell(key, Grown(chunk.sequence, (chunk,)))
 
@@ -145,8 +151,12 @@ class MemoryStore:
         kept = self._get(key)
         if kept.outcome is not None:
             raise StreamClosed(f"the stream has ended ({kept.outcome})")
-        kept.node, kept.fence, kept.leased_until_s = node, kept.fence + 1, self._clock() + lease_s
-        self._tell(key, TakenOver(node, kept.fence))
+        before, kept.node = kept.node, node
+        kept.fence, kept.leased_until_s = kept.fence + 1, self._clock() + lease_s
+        taken = TakenOver(node, kept.fence)
+        if before != node:
+            self._tell_holder(before, key, taken)
+        self._tell(key, taken)
         return kept.record()
 
     async def renew(self, leases: Mapping[StreamKey, int], node: str, lease_s: float) -> set[StreamKey]:
@@ -168,27 +178,40 @@ class MemoryStore:
 
     # ── news ──
 
-    async def ask_cancel(self, key: StreamKey, reason: str | None) -> None:
+    async def tell(self, key: StreamKey, wish: Wish) -> None:
         """Has the holder of the lease told."""
-        self._tell(key, CancelAsked(reason))
+        kept = self._streams.get(key)
+        if kept is not None:
+            self._tell_holder(kept.node, key, wish)
 
-    async def watch(self, key: StreamKey, listener: Listener, *, growth: bool = True) -> Unwatch:
+    async def attend(self, node: str, listener: HolderListener) -> Unwatch:
+        """Has `listener` told what others do to streams that are leased to `node`."""
+        self._holders[node] = listener
+        return partial(self._leave, node)
+
+    def _leave(self, node: str) -> None:
+        self._holders.pop(node, None)
+
+    def _tell_holder(self, node: str, key: StreamKey, news: Wish | TakenOver | Deleted) -> None:
+        listener = self._holders.get(node)
+        if listener is not None:
+            listener(key, news)
+
+    async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
         """Has `listener` told what happens to a stream from now on."""
-        entry = (listener, growth)
-        self._listeners.setdefault(key, []).append(entry)
-        return partial(self._unwatch, key, entry)
+        self._listeners.setdefault(key, []).append(listener)
+        return partial(self._unwatch, key, listener)
 
-    def _unwatch(self, key: StreamKey, entry: tuple[Listener, bool]) -> None:
+    def _unwatch(self, key: StreamKey, listener: Listener) -> None:
         listeners = self._listeners.get(key, [])
-        if entry in listeners:
-            listeners.remove(entry)
+        if listener in listeners:
+            listeners.remove(listener)
         if not listeners:
             self._listeners.pop(key, None)
 
     def _tell(self, key: StreamKey, news: News) -> None:
-        for listener, growth in tuple(self._listeners.get(key, ())):
-            if growth or type(news) is not Grown:
-                listener(news)
+        for listener in tuple(self._listeners.get(key, ())):
+            listener(news)
 
     # ── ends ──
 
@@ -202,6 +225,7 @@ class MemoryStore:
             self._gone[key] = None
             if len(self._gone) > _TRACES:
                 del self._gone[next(iter(self._gone))]
+        self._tell_holder(kept.node, key, Deleted())
         self._tell(key, Deleted())
 
     async def sweep(self, now_s: float, limit: int) -> int:
