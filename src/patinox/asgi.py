@@ -28,7 +28,7 @@ from patinox.transports import channels_api
 from patinox.transports.access import Access
 from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, Receive, address_of
-from patinox.transports.negotiation import negotiate
+from patinox.transports.negotiation import negotiate, without_page
 from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
 from patinox.transports.streams_api import routes
 from patinox.transports.websocket import hub as websocket
@@ -126,7 +126,7 @@ async def _reader(
     last_event_id = request.headers.get("last-event-id")
     after = parse_after(last_event_id or query.get("after"))
     answer = negotiate(
-        _no_page(request.headers.get("accept")), format_name or query.get("format"), manager.formats,
+        without_page(request.headers.get("accept")), format_name or query.get("format"), manager.formats,
         ids=query.get("ids") == "1", retry_ms=round(manager.config.sse.retry_interval_s * 1000),
     )  # fmt: skip
     manager.admission.check(None, address_of(request.scope))
@@ -146,8 +146,3 @@ async def _attach_or_start(source: Relay | ActiveStream, after: After) -> Active
         return await source.start()
     await source.discard()
     return known
-
-
-def _no_page(accept: str | None) -> str | None:
-    """A page is the server's to show; a browser that opens the endpoint itself sees the stream."""
-    return None if accept is not None and "text/html" in accept else accept

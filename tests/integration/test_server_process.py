@@ -165,6 +165,23 @@ async def test_a_signal_ends_calls_that_have_no_token_yet(
     assert process.returncode == 0
 
 
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/plain"])
+async def test_a_signal_ends_producers_in_the_middle_of_a_body(http: aiohttp.ClientSession, kind: str) -> None:
+    async with running("--no-local-model") as (process, url):
+        async with http.post(f"{url}/v1/streams", json={"id": "s"}) as made:
+            assert made.status == 201
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        head = f"POST /v1/streams/s/chunks HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n"
+        writer.write(head.encode() + b'"a"\n')
+        async with http.post(f"{url}/v1/streams/s/chunks", data=b"b", headers={"Content-Type": "text/plain"}) as other:
+            assert other.status == 200
+        process.send_signal(signal.SIGINT)
+        await reader.read()
+        writer.close()
+        assert await ended(process) == ""
+    assert process.returncode == 0
+
+
 @asynccontextmanager
 async def stalled(http: aiohttp.ClientSession, url: str) -> AsyncIterator[None]:
     """A reader with more to take than any buffer holds, which takes nothing: a shutdown has something to wait for."""

@@ -6,14 +6,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from starlette.routing import Router
 
 from patinox import StreamingConfig, StreamManager
 from patinox.asgi import PatinoxApp
 from patinox.core.chunks import Binary, Json, Text
 from patinox.testing.fakes import AsgiClient, AsgiExchange, ManualClock, turns
+from patinox.transports.access import Access
+from patinox.transports.endpoint import ApiRoute, Endpoint
+from patinox.transports.streams_api import routes
 
 LINES = {"content-type": "application/x-ndjson"}
 TEXT = {"content-type": "text/plain; charset=utf-8"}
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 CALLS = (("GET", ""), ("POST", "/chunks"), ("POST", "/finish"), ("POST", "/cancel"), ("DELETE", ""))
 
 
@@ -198,6 +203,43 @@ class TestAppending:
         assert (answer.status, error(answer)["code"], error(answer)["accepted"]) == (413, "too_large", 5)
         assert len(data_of(stream)) == 5
 
+    async def test_a_body_that_says_that_it_is_over_the_limit_is_413_before_it_is_read(
+        self, client: AsgiClient, stream: Any
+    ) -> None:
+        headers = {**TEXT, "content-length": "5001"}
+        async with client.open("POST", "/v1/streams/s/chunks", headers=headers, keep_open=True) as exchange:
+            await exchange.finished()
+            assert (exchange.status, error(exchange)["code"]) == (413, "too_large")
+
+    async def test_a_stop_reaches_a_producer_that_is_silent(self, client: AsgiClient, stream: Any) -> None:
+        async with client.open("POST", "/v1/streams/s/chunks", headers=LINES, keep_open=True) as exchange:
+            exchange.feed(b'"a"\n')
+            await turns()
+            await stream.cancel()
+            await exchange.finished()
+            assert (exchange.status, error(exchange)["code"], error(exchange)["accepted"]) == (409, "closed", 1)
+
+    async def test_a_body_whose_own_error_ends_the_stream_is_taken_whole(self, client: AsgiClient, stream: Any) -> None:
+        async with client.open("POST", "/v1/streams/s/chunks", headers=LINES, keep_open=True) as exchange:
+            exchange.feed(b'"a"\n{"event":"error","data":{"code":"c","message":"m"}}\n')
+            await turns()
+            exchange.feed(b"", more=False)
+            await exchange.finished()
+            assert (exchange.status, exchange.json()["accepted"]) == (200, 2)
+
+    @pytest.mark.parametrize(
+        ("chunk", "named"),
+        [({"event": "metadata", "data": {"a": 1}}, "a"), ({"event": "usage", "data": {"input": 5}}, "input"),
+         ({"event": "text", "data": {"text": "a"}, "final": True}, "final")],
+    )  # fmt: skip
+    async def test_a_field_that_would_be_lost_is_refused(
+        self, client: AsgiClient, stream: Any, chunk: dict[str, Any], named: str
+    ) -> None:
+        answer = await client.request("POST", "/v1/streams/s/chunks", json=chunk)
+        assert (answer.status, error(answer)["code"]) == (400, "invalid_chunk")
+        assert f"has no {named};" in error(answer)["message"]
+        assert data_of(stream) == []
+
     async def test_a_chunk_over_the_limit_is_413(self, client: AsgiClient, stream: Any) -> None:
         answer = await client.request("POST", "/v1/streams/s/chunks", headers=TEXT, body=b"x" * 1001)
         assert (answer.status, error(answer)["code"]) == (413, "too_large")
@@ -266,6 +308,7 @@ class TestEnding:
         ("body", "state"),
         [(None, "complete"), ({}, "complete"), ({"outcome": "incomplete"}, "incomplete"),
          ({"outcome": "failed", "error": "why"}, "failed"), ({"outcome": "failed"}, "failed"),
+         ({"error": "why"}, "failed"), ({"error": {"code": "c", "message": "m"}}, "failed"),
          ({"outcome": "interrupted", "error": {"code": "c", "message": "m"}}, "interrupted")],
     )  # fmt: skip
     async def test_finish_ends_as_it_is_told(self, client: AsgiClient, stream: Any, body: Any, state: str) -> None:
@@ -282,8 +325,10 @@ class TestEnding:
         assert (stream.log.head, stream.state) == (1, "complete")
 
     @pytest.mark.parametrize(
-        "body", [{"outcome": "won"}, {"outcome": 1}, {"error": 5}, {"error": {"code": 1}}, {"x": 1}]
-    )
+        "body",
+        [{"outcome": "won"}, {"outcome": 1}, {"error": 5}, {"error": {"code": 1}}, {"x": 1},
+         {"outcome": "complete", "error": "why"}],
+    )  # fmt: skip
     async def test_finish_with_nonsense_is_400(self, client: AsgiClient, stream: Any, body: Any) -> None:
         assert (await client.request("POST", "/v1/streams/s/finish", json=body)).status == 400
         assert stream.is_open
@@ -380,10 +425,15 @@ class TestReading:
         body = (await client.request("GET", "/v1/streams/s", headers={"accept": "application/json"})).json()
         assert (body["state"], body["error"]["code"]) == ("failed", "failed")
 
-    async def test_a_browser_is_sent_to_the_page(self, client: AsgiClient, stream: Any) -> None:
-        accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-        answer = await client.request("GET", "/v1/streams/s", headers={"accept": accept})
-        assert (answer.status, answer.headers["location"]) == (303, "/?stream=s")
+    async def test_a_browser_is_sent_to_the_page_where_there_is_one(self, manager: StreamManager, stream: Any) -> None:
+        served = AsgiClient(Router(routes(Access(manager), playground="/play/")))
+        answer = await served.request("GET", "/v1/streams/s", headers={"accept": BROWSER})
+        assert (answer.status, answer.headers["location"]) == (303, "/play/?stream=s")
+
+    async def test_a_browser_sees_the_stream_where_there_is_no_page(self, client: AsgiClient, stream: Any) -> None:
+        await stream.finish()
+        answer = await client.request("GET", "/v1/streams/s", headers={"accept": BROWSER})
+        assert answer.headers["content-type"].startswith("text/event-stream")
 
     async def test_an_unknown_format_is_406_with_the_list(self, client: AsgiClient, stream: Any) -> None:
         answer = await client.request("GET", "/v1/streams/s?format=nonsense")
@@ -431,8 +481,36 @@ class TestReading:
         rest = (await client.request("GET", "/v1/streams?limit=3&after=s1")).json()
         assert [item["id"] for item in rest["streams"]] == ["s2", "s3", "s4"]
         assert "next" not in rest
-        assert (await client.request("GET", "/v1/streams?after=unknown")).json()["streams"] == []
+
+    async def test_a_page_after_a_stream_that_has_gone_is_no_end_of_the_list(
+        self, client: AsgiClient, stream: Any
+    ) -> None:
+        answer = await client.request("GET", "/v1/streams?after=unknown")
+        assert (answer.status, error(answer)["code"]) == (404, "not_found")
 
     @pytest.mark.parametrize("limit", ["0", "-1", "1001", "x", "1.5", "٣"])
     async def test_a_limit_that_is_none_is_400(self, client: AsgiClient, limit: str) -> None:
         assert (await client.request("GET", f"/v1/streams?limit={limit}")).status == 400
+
+
+class TestRoutes:
+    @pytest.mark.parametrize(
+        ("method", "path", "allowed"),
+        [("PUT", "/v1/streams/s", "DELETE, GET, HEAD"), ("DELETE", "/v1/streams", "GET, HEAD, POST"),
+         ("GET", "/v1/streams/s/cancel", "POST")],
+    )  # fmt: skip
+    async def test_a_method_that_is_not_taken_is_405_with_those_that_are(
+        self, client: AsgiClient, stream: Any, method: str, path: str, allowed: str
+    ) -> None:
+        answer = await client.request(method, path)
+        assert (answer.status, error(answer)["code"]) == (405, "method_not_allowed")
+        assert answer.headers["allow"] == allowed
+
+    async def test_what_breaks_in_a_handler_is_500_and_in_the_log_only(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def broken(request: Any) -> Any:
+            raise ZeroDivisionError("a secret")
+
+        answer = await AsgiClient(Router([ApiRoute("/", Endpoint(broken))])).request("GET", "/")
+        assert (answer.status, error(answer)["code"]) == (500, "internal")
+        assert "secret" not in answer.text
+        assert "a secret" in caplog.text

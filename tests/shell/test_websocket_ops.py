@@ -139,7 +139,17 @@ async def test_text_is_the_bare_text(socket: AsgiSocket, manager: StreamManager)
     await socket.ask("subscribe", stream="s", format="text")
     end = await socket.told(lambda said: said["op"] == "end")
     assert socket.data("s") == ["Hel"]
-    assert end["outcome"] == "cancelled"
+    assert (end["outcome"], end["error"]["code"]) == ("cancelled", "cancelled")
+
+
+async def test_an_error_of_a_dialect_comes_without_its_framing(socket: AsgiSocket, manager: StreamManager) -> None:
+    stream = await manager.create(id="s")
+    await stream.fail(Error("c", "m"))
+    await socket.ask("subscribe", stream="s", format="gemini")
+    end = await socket.told(lambda said: said["op"] == "end")
+    (payload,) = socket.data("s")
+    assert payload == '{"error":{"code":500,"message":"m","status":"INTERNAL"}}'
+    assert end["error"] == {"code": "c", "message": "m"}
 
 
 async def test_a_gap_ends_a_foreign_dialect_with_its_error(manager: StreamManager) -> None:

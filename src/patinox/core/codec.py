@@ -21,9 +21,12 @@ _encode = msgspec.json.Encoder().encode
 _STRUCTS: tuple[type[msgspec.Struct], ...] = (Text, Error, End, *EVENTS)
 _DECODERS = {kind.kind: msgspec.json.Decoder(kind) for kind in _STRUCTS}  # type: ignore[attr-defined]
 
+_FIELDS = {kind.kind: frozenset(kind.__struct_encode_fields__) for kind in _STRUCTS}  # type: ignore[attr-defined]
+
 KINDS: tuple[str, ...] = ("text", "json", "binary", "error", *(event.kind for event in EVENTS))
 """Every kind that may be appended (`end` is written by finishing)."""
 
+_OF_A_CHUNK = frozenset(("id", "event", "data"))
 _MAX_SEQUENCE = 2**63 - 1
 
 
@@ -86,12 +89,14 @@ def _number(text: str) -> bool:
 def chunk_from_wire(value: Any) -> Any:
     """The data of one chunk as a client sends it: a bare string is `Text`, else `{"event": …, "data": …}`.
 
-    `id` is ignored, so that what NDJSON emits can be posted again. Raises `InvalidChunk`.
+    `id` is ignored, so that what NDJSON emits can be posted again. Raises `InvalidChunk`, for a field that there is not
+    too: it would be lost, and nobody told.
     """
     if isinstance(value, str):
         return Text(value)
     if not isinstance(value, dict) or not isinstance(value.get("event"), str) or "data" not in value:
         raise InvalidChunk('a chunk is a string or {"event": "text", "data": {"text": "…"}}')
+    _refuse_unknown("chunk", value, _OF_A_CHUNK)
     kind, data = value["event"], value["data"]
     if kind == "end":
         raise InvalidChunk("a stream is ended with finish, not by appending an end record")
@@ -99,7 +104,14 @@ def chunk_from_wire(value: Any) -> Any:
         return Text(data)
     if kind == "json":
         return Json(data)
+    _refuse_unknown(kind, data, _FIELDS.get(kind))
     return decode_data(kind, msgspec.json.encode(data))
+
+
+def _refuse_unknown(named: str, value: Any, known: frozenset[str] | None) -> None:
+    if known is not None and isinstance(value, dict) and not value.keys() <= known:
+        unknown = ", ".join(sorted(str(name)[:40] for name in value.keys() - known)[:8])
+        raise InvalidChunk(f"a {named} has no {unknown}; it has {', '.join(sorted(known))}")
 
 
 def chunk_to_wire(chunk: StreamChunk) -> bytes:

@@ -11,7 +11,7 @@ its own, with its `choice`); `block` is unique within its message. A hot event, 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -27,6 +27,7 @@ DeltaOp = Literal[
 ]  # fmt: skip
 TEXT_APPEND: DeltaOp = "text.append"
 """The default of `BlockDelta.op`: this very object, since a field at its default is left out by identity."""
+Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
 
 
@@ -36,9 +37,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: ClassVar[str] = "event"
     run: str | None = None
     step: str | None = None
-    message: int = 0
-    choice: int = 0
-    block: int | None = None
+    message: Ordinal = 0
+    choice: Ordinal = 0
+    block: Ordinal | None = None
     provider_id: str | None = None
     ext: dict[str, Any] | None = None
     more: bool = False

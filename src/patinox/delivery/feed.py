@@ -185,6 +185,11 @@ class Feed:
             waiter.cancel()
             del self._paced[waiter]
 
+    async def end(self) -> None:
+        """Waits until the stream has ended."""
+        while not self.ended:
+            await self.beyond(self.log.head)
+
     async def beyond(self, cursor: int) -> None:
         """Waits until there is something after `cursor`, or the stream has ended."""
         while self.log.head <= cursor and not self.ended:

@@ -24,7 +24,7 @@ from patinox.gateway.upstreams import Upstreams
 from patinox.incremental.assembler import Assembly
 from patinox.manager import ActiveStream
 from patinox.transports.access import Right
-from patinox.transports.bodies import json_object
+from patinox.transports.bodies import check_length, json_object
 from patinox.transports.endpoint import Asgi, Reply
 from patinox.transports.http import HttpReader
 
@@ -62,7 +62,9 @@ class Calls:
 
     async def body(self, request: Request, calling: Calling) -> dict[str, Any]:
         """The request's body. Raises `InputError`."""
-        body = await json_object(request.receive, self.manager.config.max_body_bytes)
+        limit = self.manager.config.max_body_bytes
+        check_length(request.headers.get("content-length"), limit)
+        body = await json_object(request.receive, limit)
         calling.check(body)
         return body
 

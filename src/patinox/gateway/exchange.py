@@ -136,7 +136,7 @@ class Exchange:
     async def whole(self, stream: ActiveStream, request: Request) -> None:
         """Waits for the end. Raises `CallFailed` unless it is complete or incomplete, or `ClientLeft`."""
         with stream.feed.held():
-            await self._watched(_ended(stream), request, None)
+            await self._watched(stream.feed.end(), request, None)
         if stream.feed.went_wrong:
             await self._fail(stream)
 
@@ -172,11 +172,6 @@ class Exchange:
 def _is_refusal(stream: ActiveStream) -> bool:
     """Whether it failed before it said anything. One that was cancelled stays: whoever did that meant it."""
     return stream.log.head == 1 and stream.feed.went_wrong and stream.feed.outcome is not Outcome.CANCELLED
-
-
-async def _ended(stream: ActiveStream) -> None:
-    while not stream.feed.ended:
-        await stream.feed.beyond(stream.log.head)
 
 
 def failure(stream: ActiveStream, status: int, headers: dict[str, str]) -> CallFailed:

@@ -16,7 +16,7 @@ from patinox.gateway.calls import Calling, Calls, need
 from patinox.gateway.exchange import CallFailed
 from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
-from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
 
 __all__ = ["MESSAGES", "anthropic_error", "routes"]
 
@@ -34,7 +34,7 @@ def routes(calls: Calls) -> list[Route]:
         is_streamed = bool(body.get("stream"))
         return await calls.answer(request, MESSAGES, stream, is_streamed=is_streamed, detached=options.detached)
 
-    return [Route("/v1/messages", Endpoint(messages, reply=anthropic_error), methods=["POST"])]
+    return [ApiRoute("/v1/messages", Endpoint(messages, reply=anthropic_error), methods=["POST"])]
 
 
 def _check(body: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
 from patinox.incremental.assembler import Assembly
 from patinox.transports.access import Right
-from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
 
 __all__ = ["CHAT", "OpenAIApi", "openai_error", "routes"]
 
@@ -27,8 +27,8 @@ def routes(calls: Calls, client: UpstreamClient) -> list[Route]:
     """The routes, for a Starlette router."""
     api = OpenAIApi(calls, client)
     return [
-        Route("/v1/chat/completions", Endpoint(api.completions, reply=openai_error), methods=["POST"]),
-        Route("/v1/models", Endpoint(api.models, reply=openai_error), methods=["GET"]),
+        ApiRoute("/v1/chat/completions", Endpoint(api.completions, reply=openai_error), methods=["POST"]),
+        ApiRoute("/v1/models", Endpoint(api.models, reply=openai_error), methods=["GET"]),
     ]
 
 

@@ -22,7 +22,7 @@ from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
 from patinox.manager import ActiveStream
 from patinox.transports.access import Caller, Right
-from patinox.transports.endpoint import Asgi, Endpoint, Reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply
 
 __all__ = ["RESPONSES", "ResponsesApi", "routes"]
 
@@ -35,9 +35,9 @@ def routes(calls: Calls) -> list[Route]:
     """The routes, for a Starlette router."""
     api = ResponsesApi(calls)
     return [
-        Route("/v1/responses", Endpoint(api.create, reply=openai_error), methods=["POST"]),
-        Route("/v1/responses/{id}", Endpoint(api.retrieve, reply=openai_error), methods=["GET"]),
-        Route("/v1/responses/{id}/cancel", Endpoint(api.cancel, reply=openai_error), methods=["POST"]),
+        ApiRoute("/v1/responses", Endpoint(api.create, reply=openai_error), methods=["POST"]),
+        ApiRoute("/v1/responses/{id}", Endpoint(api.retrieve, reply=openai_error), methods=["GET"]),
+        ApiRoute("/v1/responses/{id}/cancel", Endpoint(api.cancel, reply=openai_error), methods=["POST"]),
     ]
 
 

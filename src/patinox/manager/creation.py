@@ -41,9 +41,12 @@ def stream_options(
     """What the stream decides, and the configuration where it doesn't. Raises `InputError`."""
     try:
         kept = config.retain if retain is None else Retain(retain)
+    except ValueError:
+        raise InputError(f"retain is one of {', '.join(Retain)}, not {str(retain)[:40]!r}") from None
+    try:
         abandoned = OnAbandon.parse(on_abandon) if isinstance(on_abandon, str) else on_abandon
     except ValueError as error:
-        raise InputError(str(error)) from error
+        raise InputError(f"on_abandon {str(on_abandon)[:40]!r} {error}") from error
     if ttl_s is not None and not 0 < ttl_s < 10**9:
         raise InputError("ttl is a positive number of seconds")
     return StreamOptions(kept, abandoned or config.on_abandon, config.ttl_s if ttl_s is None else ttl_s)

@@ -219,12 +219,13 @@ class ActiveStream:
         self.producers.appended(producer)
         return True
 
-    async def finish(self, outcome: Outcome | str = Outcome.COMPLETE, error: Error | None = None) -> StreamChunk:
-        """Ends the stream; the record that says so is the last one. `failed` needs an `error`."""
-        try:
-            ending = Outcome(outcome)
-        except ValueError:
-            raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
+    async def finish(self, outcome: Outcome | str | None = None, error: Error | None = None) -> StreamChunk:
+        """Ends the stream; the record that says so is the last one.
+
+        Without an outcome it is complete, or failed where there is an `error`. Raises `InputError` for an outcome that
+        is none, and for a complete stream with an error.
+        """
+        ending = _outcome_of(outcome, error)
         if not await self._decided():
             return self._last
         if ending is Outcome.FAILED:
@@ -378,6 +379,18 @@ class ActiveStream:
         if self._abandon_timer is not None:
             self._abandon_timer.cancel()
             self._abandon_timer = None
+
+
+def _outcome_of(outcome: Outcome | str | None, error: Error | None) -> Outcome:
+    if outcome is None:
+        return Outcome.COMPLETE if error is None else Outcome.FAILED
+    try:
+        ending = Outcome(outcome)
+    except ValueError:
+        raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
+    if ending is Outcome.COMPLETE and error is not None:
+        raise InputError("what has an error is not complete; leave the outcome out, or say failed")
+    return ending
 
 
 def parse_after(text: After | str | None) -> After:

@@ -20,7 +20,7 @@ from patinox.server.health import Health
 from patinox.server.loop_delay import LoopDelay
 from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
-from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import Receive
 from patinox.transports.websocket import hub as websocket
 from patinox.transports.websocket.hub import WebSocketHandler
@@ -63,7 +63,7 @@ class ServerApp:
         config = config if config is not None else ServerConfig()
         self._router = Router(
             [
-                *streams_api.routes(self.access),
+                *streams_api.routes(self.access, playground="/"),
                 *channels_api.routes(self.access),
                 *websocket.routes(self.websockets),
                 *gateway_routes(self.access, upstreams, client),
@@ -108,7 +108,7 @@ async def _no_metrics(request: Request) -> Asgi:
 def _pages() -> list[Route]:
     assets = load_assets()
     pages = {"/": assets["index.html"], **{f"/web/{name}": asset for name, asset in assets.items()}}
-    return [Route(path, Endpoint(_page(asset)), methods=["GET", "HEAD"]) for path, asset in pages.items()]
+    return [ApiRoute(path, Endpoint(_page(asset)), methods=["GET", "HEAD"]) for path, asset in pages.items()]
 
 
 def _page(asset: Asset) -> Any:

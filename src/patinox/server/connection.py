@@ -8,6 +8,7 @@ request's task ends, and an idle reader is a socket, a parser and a cursor, but 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
@@ -101,6 +102,8 @@ class StreamingHttpProtocol(HttpToolsProtocol):
     async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
             await app(cycle.scope, cycle.receive, cycle.send)
+        except asyncio.CancelledError:
+            raise  # the server leaves, and ends the connection itself: nothing went wrong
         except BaseException as error:
             await cycle.run_asgi(_Raising(error))
         else:

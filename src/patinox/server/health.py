@@ -12,7 +12,7 @@ from starlette.routing import Route
 from patinox.errors import UpstreamError, UpstreamStarting
 from patinox.gateway.upstreams import LocalUpstream, Upstreams
 from patinox.manager import StreamManager
-from patinox.transports.endpoint import Asgi, Endpoint, Reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply
 
 
 class Health:
@@ -25,7 +25,7 @@ class Health:
     def routes(self) -> list[Route]:
         """For a Starlette router."""
         table = (("/healthz", self.alive), ("/readyz", self.ready))
-        return [Route(path, Endpoint(handler), methods=["GET", "HEAD"]) for path, handler in table]
+        return [ApiRoute(path, Endpoint(handler), methods=["GET", "HEAD"]) for path, handler in table]
 
     async def alive(self, request: Request) -> Asgi:
         """`GET /healthz`: 200 while the event loop turns."""

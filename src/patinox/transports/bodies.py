@@ -14,7 +14,8 @@ from patinox.formats.framing import LineParser
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-MEDIA_TYPES = ("text/plain", "application/json", "application/x-ndjson", "application/octet-stream")
+LINES = "application/x-ndjson"
+MEDIA_TYPES = ("text/plain", "application/json", LINES, "application/octet-stream")
 
 
 class UnsupportedMediaType(InputError):
@@ -28,6 +29,14 @@ class ClientDisconnected(InputError):
     """The client left before its body was whole; what had arrived in whole chunks is kept."""
 
     code = "client_disconnected"
+
+
+def check_length(declared: str | None, max_bytes: int) -> None:
+    """Raises `TooLarge` for a `Content-Length` over the limit: refused before a byte of it is asked for."""
+    if declared is None or not (declared.isascii() and declared.isdigit()):
+        return
+    if len(declared) > 18 or int(declared) > max_bytes:
+        raise TooLarge(f"the body has {declared} bytes; max_body_bytes = {max_bytes}")
 
 
 async def pieces(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
@@ -68,7 +77,7 @@ async def json_object(receive: Receive, max_bytes: int) -> dict[str, Any]:
 
 async def chunks(media_type: str, receive: Receive, max_bytes: int) -> AsyncIterator[Any]:
     """The chunk data in a body, each as soon as it is whole. Raises `InvalidChunk`, with the line of NDJSON."""
-    if media_type == "application/x-ndjson":
+    if media_type == LINES:
         async for data in _lines(receive, max_bytes):
             yield data
         return

@@ -10,7 +10,7 @@ from patinox.formats.channel import CHANNEL
 from patinox.formats.patinox import NDJSON, PATINOX
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Access, Right
-from patinox.transports.endpoint import Asgi, Endpoint, Reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply
 from patinox.transports.http import HttpReader
 from patinox.transports.negotiation import NotAcceptable, negotiate
 
@@ -19,7 +19,7 @@ _FORMATS = {format_.name: format_ for format_ in (PATINOX, NDJSON)}
 
 def routes(access: Access) -> list[Route]:
     """The routes, for a Starlette router."""
-    return [Route("/v1/channels/{name}", Endpoint(ChannelsApi(access).read), methods=["GET"])]
+    return [ApiRoute("/v1/channels/{name}", Endpoint(ChannelsApi(access).read), methods=["GET"])]
 
 
 class ChannelsApi:

@@ -89,6 +89,11 @@ def preferred(accept: str | None) -> str | None:
     return min(ranked, key=lambda entry: entry[:3])[3] if ranked else None
 
 
+def without_page(accept: str | None) -> str | None:
+    """`Accept` where there is no page to be shown: a browser that opens the address itself sees the stream."""
+    return None if accept is not None and "text/html" in accept else accept
+
+
 def _offered_in(name: str) -> tuple[str, ...]:
     if name in OFFERED:
         return (name,)

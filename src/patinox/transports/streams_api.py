@@ -1,8 +1,7 @@
-"""The HTTP calls on streams: create, append, finish, cancel, delete, read, list (API.md, "HTTP")."""
+"""The HTTP calls on streams: create, append, finish, cancel, delete, read, list (docs/reference/http)."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -11,24 +10,25 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from patinox.config.units import parse_duration
-from patinox.core.chunks import Error, Outcome
-from patinox.core.producers import Producer, parse_producer
-from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamClosed
+from patinox.core.chunks import Error
+from patinox.core.producers import parse_producer
+from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamNotFound
 from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Access, Right
-from patinox.transports.bodies import chunks, json_object
-from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.bodies import LINES, check_length, chunks, json_object
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, address_of
-from patinox.transports.negotiation import negotiate
+from patinox.transports.negotiation import negotiate, without_page
+from patinox.transports.pushing import Push
 
 _MAX_COMMAND_BYTES = 256 * 1024
 _PAGE = 100
 
 
-def routes(access: Access) -> list[Route]:
-    """The routes, for a Starlette router; paths as API.md has them."""
-    api = StreamsApi(access)
+def routes(access: Access, *, playground: str | None = None) -> list[Route]:
+    """The routes, for a Starlette router; `playground` is where a page shows streams."""
+    api = StreamsApi(access, playground)
     table = (
         ("/v1/streams", "POST", api.create),
         ("/v1/streams", "GET", api.index),
@@ -40,15 +40,16 @@ def routes(access: Access) -> list[Route]:
         ("/v1/streams/{id}/finish", "POST", api.finish),
         ("/v1/streams/{id}/cancel", "POST", api.cancel),
     )
-    return [Route(path, Endpoint(handler), methods=[method]) for path, method, handler in table]
+    return [ApiRoute(path, Endpoint(handler), methods=[method]) for path, method, handler in table]
 
 
 class StreamsApi:
     """The handlers. Each takes a request and returns an ASGI answer, or raises a `PatinoxError`."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, playground: str | None = None) -> None:
         self._access = access
         self._manager = access.manager
+        self._playground = playground
 
     async def create(self, request: Request) -> Asgi:
         """`POST /v1/streams`."""
@@ -84,7 +85,9 @@ class StreamsApi:
         ]  # fmt: skip
         if after is not None:
             ids = [stream.id for stream in streams]
-            streams = streams[ids.index(after) + 1 :] if after in ids else []
+            if after not in ids:  # it may have been deleted since: an empty page would read as the end of the list
+                raise StreamNotFound(f"there is no stream {after[:140]!r} to go on after; begin again")
+            streams = streams[ids.index(after) + 1 :]
         page = streams[:limit]
         more = {"next": page[-1].id} if len(streams) > limit else {}
         return Reply({"streams": [stream.describe() for stream in page], **more})
@@ -94,12 +97,13 @@ class StreamsApi:
         query, manager = request.query_params, self._manager
         stream = await self._stream(request, Right.READ)
         ids = query.get("ids", request.headers.get("patinox-ids", "")).lower() in ("1", "true")
+        accept = request.headers.get("accept")
         answer = negotiate(
-            request.headers.get("accept"), query.get("format"), manager.formats,
+            without_page(accept) if self._playground is None else accept, query.get("format"), manager.formats,
             ids=ids, retry_ms=round(manager.config.sse.retry_interval_s * 1000),
         )  # fmt: skip
         if answer.kind == "page":
-            return RedirectResponse(f"/?stream={stream.id}", 303)
+            return RedirectResponse(f"{self._playground}?stream={stream.id}", 303)
         if answer.kind == "snapshot" or answer.wire is None:
             return Reply(stream.snapshot())
         last_event_id = request.headers.get("last-event-id")
@@ -118,23 +122,24 @@ class StreamsApi:
             headers.get("producer-id"), headers.get("producer-epoch"), headers.get("producer-seq")
         )
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        body = chunks(media_type, request.receive, self._manager.config.max_body_bytes)
-        counted = _Appending(stream, producer)
+        limit = self._manager.config.max_body_bytes
+        body = chunks(media_type, request.receive, limit)
+        push = Push(stream, producer)
         try:
-            await counted.take(body)
+            check_length(headers.get("content-length"), limit)
+            await (push.take_until_stopped(body) if media_type == LINES else push.take(body))
             if request.query_params.get("final", "").lower() in ("1", "true") and stream.is_open:
                 await stream.finish()
         except PatinoxError as error:
-            return _refused(error, counted, stream)
-        return Reply({"next": stream.log.head + 1, "accepted": counted.accepted, "position": stream.position})
+            return _refused(error, push, stream)
+        return Reply({"next": stream.log.head + 1, "accepted": push.accepted, "position": stream.position})
 
     async def finish(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/finish` with `{outcome?, error?}`."""
         stream = await self._stream(request, Right.WRITE)
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
         _refuse_unknown(body, {"outcome", "error"})
-        outcome = _string(body, "outcome") or Outcome.COMPLETE
-        await stream.finish(outcome, _error(body.get("error")))
+        await stream.finish(_string(body, "outcome"), _error(body.get("error")))
         return Reply(stream.describe())
 
     async def cancel(self, request: Request) -> Asgi:
@@ -156,32 +161,10 @@ class StreamsApi:
         return await self._access.open(caller, request.path_params["id"], right)
 
 
-class _Appending:
-    """Appends what a body holds, and counts what went in."""
-
-    def __init__(self, stream: ActiveStream, producer: Producer | None) -> None:
-        self.accepted = 0
-        self._stream = stream
-        self._producer = producer
-
-    async def take(self, body: AsyncIterator[Any]) -> None:
-        number = 0
-        async for data in body:
-            if self._producer is None:
-                await self._stream.write(data)
-                self.accepted += 1
-            else:
-                numbered = msgspec.structs.replace(self._producer, seq=self._producer.seq + number)
-                self.accepted += await self._stream.produce(data, numbered)
-            number += 1
-        if not number and not self._stream.is_open:
-            raise StreamClosed(f"the stream has ended ({self._stream.state})")
-
-
-def _refused(error: PatinoxError, counted: _Appending, stream: ActiveStream) -> Reply:
+def _refused(error: PatinoxError, push: Push, stream: ActiveStream) -> Reply:
     """An error that says how far the body got: nothing that was accepted is lost."""
     reply = error_reply(error)
-    body = {**error.as_dict(), "accepted": counted.accepted, "position": stream.position}
+    body = {**error.as_dict(), "accepted": push.accepted, "position": stream.position}
     return Reply({"error": body}, reply.status, reply.headers)
 
 

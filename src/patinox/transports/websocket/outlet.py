@@ -15,7 +15,7 @@ import types
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Protocol
 
-from patinox.core.chunks import EventId
+from patinox.core.chunks import End, EventId
 from patinox.delivery.driver import Driver
 from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Send
@@ -223,9 +223,12 @@ class ForeignSink:
 
     def _end(self) -> bytes:
         feed = self._feed
-        outcome = None if self._subscription.gaps or feed.outcome is None else feed.outcome.value
         position = EventId(feed.log.epoch, feed.log.head)
-        return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, outcome))
+        if self._subscription.gaps or feed.outcome is None:
+            return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, None))
+        last = feed.log.slice(feed.log.head - 1, 1)[0].data
+        error = last.error if isinstance(last, End) else last
+        return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, feed.outcome.value, error))
 
     def push(self, message: Any) -> Awaitable[None] | None:
         """Sends them."""

@@ -1,7 +1,7 @@
 """`patinox.v1` without I/O: what a client may ask, as structs, and the answers, as JSON.
 
     client   subscribe {stream | channel, after?, format?, openers?}     unsubscribe {stream | channel}
-             create {id?, channel?, metadata?, ttl?, retain?, on_abandon?}
+             create {id?, channel?, metadata?, ttl?, retain?, on_abandon?, pipeline?}
              write {stream, chunk, seq?, producer?}    finish {stream, outcome?, error?}    cancel {stream, reason?}
              ack {stream | channel, id}                ping {}
     server   subscribed, chunk, snapshot, gap, end, ok, error, goaway (`wire.py` makes those that are records)
@@ -75,6 +75,7 @@ class Create(Op, frozen=True, kw_only=True, tag="create"):
     ttl: str | float | None = None
     retain: str | None = None
     on_abandon: str | None = None
+    pipeline: str | None = None
 
 
 class Write(Op, frozen=True, kw_only=True, tag="write"):
@@ -184,7 +185,7 @@ def error(failure: PatinoxError, ref: Ref = None, **facts: Any) -> bytes:
 
 
 def subscribed(target: tuple[str, str], ref: Ref, *, position: str, outcome: str, **facts: Any) -> bytes:
-    """The answer to `subscribe`: where the reader stands, and what it is told of that (API.md, outcomes)."""
+    """The answer to `subscribe`: where the reader stands, and what it is told of that (docs/topics/resume)."""
     kind, name = target
     return answer("subscribed", ref, {kind: name, "position": position, "outcome": outcome, **facts})
 

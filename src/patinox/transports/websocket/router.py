@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from patinox.config.units import parse_duration
-from patinox.core.chunks import Error, Outcome
+from patinox.core.chunks import Error
 from patinox.core.codec import chunk_from_wire, parse_event_id
 from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamNotFound
 from patinox.manager import ActiveStream
@@ -128,6 +128,7 @@ class Router:
         stream = await self._manager.create(
             id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=_ttl(op.ttl),
             retain=op.retain, on_abandon=op.on_abandon, producer=self._connection.address or None,
+            pipeline=self._manager.pipelines.asked_for(op.pipeline),
             tenant=self._caller.tenant, owner=self._caller.subject,
         )  # fmt: skip
         await self._ok(op, stream=stream.id, **stream.describe())
@@ -143,7 +144,7 @@ class Router:
 
     async def _finish(self, op: Finish) -> None:
         stream = await self._open(op.stream, Right.WRITE)
-        await stream.finish(op.outcome or Outcome.COMPLETE, _error(op.error))
+        await stream.finish(op.outcome, _error(op.error))
         await self._ok(op, stream=stream.id, position=stream.position, state=stream.state)
 
     async def _cancel(self, op: Cancel) -> None:

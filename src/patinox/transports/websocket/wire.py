@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from patinox.core.attach import Gap
-from patinox.core.chunks import EventId
+from patinox.core.chunks import Error, EventId
 from patinox.delivery.wire import StreamType
 from patinox.formats.base import Format, Frame
 from patinox.transports.websocket.frames import frame
@@ -69,7 +69,8 @@ class StreamWire:
         if not self.controls:
             id_ = b',"id":"%b"' % event_id.encode() if event_id else b""
             event = (frame.event or "message").encode()
-            said = _json(frame.data.decode("utf-8", "replace"))
+            payload = frame.data.strip() if frame.bare else frame.data  # a bare one brings its framing along
+            said = _json(payload.decode("utf-8", "replace"))
             return self._wrap(b'{"op":"chunk",%b%b,"event":"%b","data":%b}' % (self._subject, id_, event, said))
         head = b'%b,"id":"%b"' % (self._subject, event_id.encode())
         if frame.event in ("end", "error"):
@@ -164,12 +165,13 @@ def _end(head: bytes, event: str, payload: bytes) -> bytes:
     return b'{"op":"end",%b,%b' % (head, payload[1:])
 
 
-def end_of_reading(stream_id: str, position: EventId, outcome: str | None) -> bytes:
+def end_of_reading(stream_id: str, position: EventId, outcome: str | None, error: Error | None = None) -> bytes:
     """The `end` of a reader in a foreign dialect: the dialect's own end is a payload, which a socket does not read.
 
     Without an outcome the stream goes on, but this reader cannot: records that it needed are gone.
     """
     if outcome is not None:
-        return _json({"op": "end", "stream": stream_id, "id": str(position), "outcome": outcome})
+        why = {} if error is None else {"error": error}
+        return _json({"op": "end", "stream": stream_id, "id": str(position), "outcome": outcome, **why})
     gone = {"code": "gap", "message": "records that come next are no longer kept", "retryable": True}
     return _json({"op": "end", "stream": stream_id, "outcome": "interrupted", "error": gone})
