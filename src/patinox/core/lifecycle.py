@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from patinox.core.chunks import Outcome
-from patinox.errors import StreamClosed
+from patinox.core.chunks import Error, Outcome
+from patinox.errors import InputError, StreamClosed
 
 
 class State(StrEnum):
@@ -67,3 +67,19 @@ def step(state: State, signal: Signal) -> State:
     if after is None:
         raise StreamClosed(f"the stream has ended ({state}); it takes no {signal}")
     return after
+
+
+def outcome_of(outcome: Outcome | str | None, error: Error | None) -> Outcome:
+    """What a producer means that ends its stream: complete, or failed where there is an `error` and no word of it.
+
+    Raises `InputError` for an outcome that is none, and for a complete stream with an error.
+    """
+    if outcome is None:
+        return Outcome.COMPLETE if error is None else Outcome.FAILED
+    try:
+        ending = Outcome(outcome)
+    except ValueError:
+        raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
+    if ending is Outcome.COMPLETE and error is not None:
+        raise InputError("what has an error is not complete; leave the outcome out, or say failed")
+    return ending

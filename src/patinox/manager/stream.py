@@ -15,7 +15,7 @@ from patinox.core.chunks import ChunkData, End, Error, Outcome, StreamChunk, Tex
 from patinox.core.codec import encode_data, parse_event_id
 from patinox.core.events import Event
 from patinox.core.keys import StreamKey
-from patinox.core.lifecycle import SIGNAL_OF, Signal, State, step
+from patinox.core.lifecycle import SIGNAL_OF, Signal, State, outcome_of, step
 from patinox.core.log import ResponseBuffer, StreamLog
 from patinox.core.producers import Producer, ProducerLedger
 from patinox.delivery.feed import Feed
@@ -225,7 +225,7 @@ class ActiveStream:
         Without an outcome it is complete, or failed where there is an `error`. Raises `InputError` for an outcome that
         is none, and for a complete stream with an error.
         """
-        ending = _outcome_of(outcome, error)
+        ending = outcome_of(outcome, error)
         if not await self._decided():
             return self._last
         if ending is Outcome.FAILED:
@@ -379,18 +379,6 @@ class ActiveStream:
         if self._abandon_timer is not None:
             self._abandon_timer.cancel()
             self._abandon_timer = None
-
-
-def _outcome_of(outcome: Outcome | str | None, error: Error | None) -> Outcome:
-    if outcome is None:
-        return Outcome.COMPLETE if error is None else Outcome.FAILED
-    try:
-        ending = Outcome(outcome)
-    except ValueError:
-        raise InputError(f"an outcome is one of {', '.join(Outcome)}, not {outcome!r}") from None
-    if ending is Outcome.COMPLETE and error is not None:
-        raise InputError("what has an error is not complete; leave the outcome out, or say failed")
-    return ending
 
 
 def parse_after(text: After | str | None) -> After:
