@@ -603,3 +603,16 @@ async def test_a_failed_stream_says_so_natively(stream: ActiveStream) -> None:
     with pytest.raises(StreamClosed):
         stream.write_nowait(Text("more"))
     reader.subscription.close()
+
+
+async def test_a_shutdown_does_not_wait_for_a_reader_that_left(stream: ActiveStream) -> None:
+    """The clock of these tests stands still: were its time waited for, the waiting would never end."""
+    fanout = stream.manager.fanout
+    reader = Reader(stream)
+    await turns()
+    reader.sink.suspend()
+    settled = asyncio.create_task(fanout.settle(60.0))
+    await turns()
+    assert not settled.done()
+    await reader.leave()
+    await settled

@@ -56,6 +56,7 @@ class Fanout:
         self._tick_s = heartbeat_interval_s / _BEATS
         self._timer = self._loop.call_later(self._tick_s, self._tick) if self._tick_s else None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._emptied: asyncio.Future[None] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -106,22 +107,11 @@ class Fanout:
             task.add_done_callback(self._leaving.discard)
         return task
 
-    def tell(self, subscription: Subscription, data: bytes) -> None:
-        """Has a reader at the head told something that is no record, before whatever comes next. Others are not."""
-        if data and subscription.sink is not None and subscription.task is None:
-            self._catch_up_later(subscription, None, data)
-
-    def send_off(self, subscription: Subscription, after_s: float) -> None:
-        """Ends the delivery to a reader, once it has what there is; it is told to come back in `after_s` seconds."""
-        subscription.leaves_after_s = after_s
-        if subscription.sink is not None and subscription.task is None:
-            self._catch_up_later(subscription, None)
-
     async def settle(self, timeout_s: float) -> None:
-        """Waits until every subscription is done, `timeout_s` at most."""
-        waiting = [subscription.when_done for subscription in self._subscriptions]
-        if waiting and timeout_s:
-            await asyncio.wait(waiting, timeout=timeout_s)
+        """Waits until every subscription is done or dropped, `timeout_s` at most."""
+        if self._subscriptions and timeout_s:
+            self._emptied = self._loop.create_future()
+            await asyncio.wait((self._emptied,), timeout=timeout_s)
 
     async def aclose(self) -> None:
         """Drops every subscription and stops the timers."""
@@ -256,9 +246,6 @@ class Fanout:
                 if subscription.at_end:
                     break
                 if subscription.lag == 0 and subscription.view.primed:
-                    if subscription.leaves_after_s is not None:
-                        await self._say_farewell(subscription)
-                        break
                     subscription.task = None
                     subscription.view.parked[subscription] = None
                     return
@@ -267,12 +254,6 @@ class Fanout:
         except Exception as error:
             subscription.task = None
             self._finish(subscription, error)
-
-    async def _say_farewell(self, subscription: Subscription) -> None:
-        data = await subscription.farewell()
-        subscription.said_end = not subscription.view.wire.aborts
-        if data or subscription.said_end:
-            await self._write(subscription, data, final=subscription.said_end)
 
     async def _write(self, subscription: Subscription, data: bytes, *, final: bool) -> None:
         sink = subscription.sink
@@ -304,6 +285,8 @@ class Fanout:
         subscription.view.parked.pop(subscription, None)
         self._subscriptions.pop(subscription, None)
         subscription.sink = None
+        if self._emptied is not None and not self._subscriptions and not self._emptied.done():
+            self._emptied.set_result(None)
 
     # ── heartbeats ──
 
