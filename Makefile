@@ -18,7 +18,7 @@ INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip c
 	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check lint format types bench coverage autobahn autobahn-deflate lock clean
+.PHONY: help install serve test check lint format types proto bench coverage autobahn autobahn-deflate lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
@@ -48,6 +48,9 @@ format: $(VENV)/.dev  ## Format, and fix what ruff can fix by itself
 types: $(VENV)/.dev  ## Check types, strictly, in src and tests
 	@echo "==> mypy"
 	@$(BIN)/mypy
+
+proto: $(VENV)/.dev  ## Rewrite the Python of proto/ (a test fails where it is out of date)
+	@$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.dev $(VENV)-bench/.peers  ## Run the benchmarks beside the peers (ARGS="--quick --only a,b")
 	@$(BIN)/python -m benchmarks $(ARGS)

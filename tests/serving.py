@@ -17,8 +17,8 @@ from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
-from patinox.server.listening import address, bind, open_http2
-from patinox.server.run import Server, http2_listener, uvicorn_config
+from patinox.server.listening import address, bind, open_grpc, open_http2
+from patinox.server.run import Server, grpc_listener, http2_listener, uvicorn_config
 
 ASK: Any = {"model": "scripted", "messages": [{"role": "user", "content": "Say hello."}]}
 """The body of an ordinary call."""
@@ -31,6 +31,7 @@ class Serving(NamedTuple):
     manager: StreamManager
     client: UpstreamClient
     http2_url: str = ""
+    grpc_address: str = ""
 
     @property
     def port(self) -> int:
@@ -53,7 +54,8 @@ async def serving(
 ) -> AsyncIterator[Serving]:  # fmt: skip
     """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`.
 
-    `pipelines` stand in the place of the configured ones; `server__http2_port=0` serves HTTP/2 too.
+    `pipelines` stand in the place of the configured ones; `server__http2_port=0` serves HTTP/2 too,
+    `server__grpc_port=0` gRPC.
     """
     overrides: dict[str, Any] = {key.replace("__", "."): value for key, value in settings.items()}
     for name, url in upstreams.items():
@@ -71,11 +73,21 @@ async def serving(
         if http2 is not None:
             stack.enter_context(http2.listener)
             server.beside.append(http2_listener(app, server, http2))
+        grpc = open_grpc(config)
+        grpc_server = grpc_listener(app, grpc) if grpc is not None else None
+        if grpc_server is not None:
+            server.beside.append(grpc_server)
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[listener])
         try:
-            yield Serving(address(listener), manager, client, http2.url if http2 is not None else "")
+            yield Serving(
+                address(listener),
+                manager,
+                client,
+                http2.url if http2 is not None else "",
+                grpc_server.address if grpc_server is not None else "",
+            )
         finally:
             await server.shutdown(sockets=[listener])
 

@@ -16,7 +16,8 @@ from patinox.config import Config, upstream_overrides
 @click.option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is every one. Default: 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="0 takes any free port. Default: 8787.")
 @click.option("--http2-port", type=click.IntRange(0, 65535), metavar="N", help="A port for HTTP/2 too. Default: none.")
-@click.option("--tls-cert", metavar="FILE", help="Certificate for TLS on that port, in PEM; with --tls-key.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), metavar="N", help="A port for gRPC. Default: none.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate for TLS on these ports, in PEM; with --tls-key.")
 @click.option("--tls-key", metavar="FILE", help="Its private key, in PEM.")
 @click.option("--config", "path", type=click.Path(path_type=Path), metavar="FILE", help="Settings, in TOML.")
 @click.option(
@@ -33,6 +34,7 @@ def serve(
     host: str | None,
     port: int | None,
     http2_port: int | None,
+    grpc_port: int | None,
     tls_cert: str | None,
     tls_key: str | None,
     path: Path | None,
@@ -56,6 +58,7 @@ def serve(
             "server.host": host,
             "server.port": port,
             "server.http2_port": http2_port,
+            "server.grpc_port": grpc_port,
             "server.tls_cert": tls_cert,
             "server.tls_key": tls_key,
             "server.store": store,

@@ -27,7 +27,14 @@ from patinox.config.serving import (
     parse_upstream,
     upstream_overrides,
 )
-from patinox.config.streaming import BackpressureConfig, Http2Config, SseConfig, StreamingConfig, WebSocketConfig
+from patinox.config.streaming import (
+    BackpressureConfig,
+    GrpcConfig,
+    Http2Config,
+    SseConfig,
+    StreamingConfig,
+    WebSocketConfig,
+)
 from patinox.config.units import format_duration, format_size, parse_duration, parse_size
 from patinox.config.whole import Config
 from patinox.errors import ConfigError
@@ -40,6 +47,7 @@ __all__ = [
     "ConfigError",
     "Dialect",
     "GatewayConfig",
+    "GrpcConfig",
     "Http2Config",
     "OnAbandon",
     "OverflowStrategy",

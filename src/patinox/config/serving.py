@@ -26,7 +26,7 @@ _NAME_FORM = "lower-case letters and digits, with single hyphens between them"
 _DIALECT_AND_URL = re.compile(r"(?P<dialect>[^+:/]*)\+(?P<url>.*)")
 _CERTIFICATE = (
     "The certificate for TLS, with its chain, as PEM; with it `http2_port` speaks TLS (HTTP/2, and HTTP/1.1 to clients "
-    "that have no HTTP/2), without it HTTP/2 in the clear."
+    "that have no HTTP/2), and `grpc_port` too; without it both are in the clear."
 )
 _PATH = ("the path of a file, or empty", r"[^\x00]*")
 UPSTREAM_NAME = Text("An upstream's name: models are asked for as NAME/model.", _NAME_FORM, _NAME_PATTERN)
@@ -55,6 +55,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     ] = "127.0.0.1"
     port: Annotated[int, Count("The TCP port to listen on.", least=1, most=65_535, zero="any free one")] = 8787
     http2_port: Annotated[int | None, Port("The TCP port for HTTP/2, of which `streaming.http2` says more.")] = None
+    grpc_port: Annotated[int | None, Port("The TCP port for gRPC, of which `streaming.grpc` says more.")] = None
     tls_cert: Annotated[str, Text(_CERTIFICATE, *_PATH)] = ""
     tls_key: Annotated[str, Text("The private key of `tls_cert`, as PEM, without a password.", *_PATH)] = ""
     workers: Annotated[

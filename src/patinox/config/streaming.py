@@ -4,6 +4,7 @@ StreamingConfig            streaming                buffers, limits and lifetime
 ├── SseConfig              streaming.sse
 ├── WebSocketConfig        streaming.websocket
 ├── Http2Config            streaming.http2
+├── GrpcConfig             streaming.grpc
 └── BackpressureConfig     streaming.backpressure   when a reader lags, and what is done about it
 """
 
@@ -147,6 +148,46 @@ class Http2Config(Settings, frozen=True, kw_only=True):
             )
 
 
+class GrpcConfig(Settings, frozen=True, kw_only=True):
+    """gRPC connections, where `server.grpc_port` opens a port for them."""
+
+    table: ClassVar[str] = "streaming.grpc"
+
+    max_message_size: Annotated[
+        int,
+        Size(
+            "The largest message taken from a client; a larger one ends its call with RESOURCE_EXHAUSTED.",
+            least=KIB,
+            most=1 << 30,
+        ),
+    ] = 4 * MIB
+    max_metadata_size: Annotated[
+        int,
+        Size("The largest metadata of a call; a call with more is refused.", least=KIB, most=MIB),
+    ] = 16 * KIB
+    max_concurrent_streams: Annotated[
+        int,
+        Count("Calls open at once on one connection, readers among them; more wait in the client.", least=1),
+    ] = 1024
+    keepalive_interval_s: Annotated[
+        float, Duration("A connection silent for this long is sent a ping.", least=1, most=DAY_S)
+    ] = 30.0
+    keepalive_timeout_s: Annotated[
+        float, Duration("A connection that does not answer a ping for this long is closed.", least=1, most=HOUR_S)
+    ] = 20.0
+    min_ping_interval_s: Annotated[
+        float,
+        Duration("Clients that ping more often than this are sent away (ENHANCE_YOUR_CALM).", most=DAY_S),
+    ] = 10.0
+    max_idle_s: Annotated[
+        float,
+        Duration("A connection without a call for this long is closed.", least=1, most=DAY_S, zero="they may stay"),
+    ] = 300.0
+    reflection: Annotated[
+        bool, Flag("Whether clients may ask for the service's description, as grpcurl does (gRPC server reflection).")
+    ] = False
+
+
 class BackpressureConfig(Settings, frozen=True, kw_only=True):
     """When a reader lags behind the head of its stream, and what is done about it."""
 
@@ -260,17 +301,10 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
         float,
         Duration("How long a shutdown waits for readers to take what is left.", most=HOUR_S, zero="no waiting"),
     ] = 5.0
-    drain_window_s: Annotated[
-        float,
-        Duration(
-            "Over how long a shutdown spreads the moments at which readers come back elsewhere; few take less.",
-            most=HOUR_S,
-            zero="all at once",
-        ),
-    ] = 10.0
     sse: SseConfig = msgspec.field(default_factory=SseConfig)
     websocket: WebSocketConfig = msgspec.field(default_factory=WebSocketConfig)
     http2: Http2Config = msgspec.field(default_factory=Http2Config)
+    grpc: GrpcConfig = msgspec.field(default_factory=GrpcConfig)
     backpressure: BackpressureConfig = msgspec.field(default_factory=BackpressureConfig)
 
     @classmethod

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import socket
 import ssl
+from pathlib import Path
 from typing import NamedTuple
 
 from patinox.config import Config
@@ -66,6 +67,27 @@ def open_http2(config: Config) -> Http2Port | None:
     tls = tls_context(config.server.tls_cert, config.server.tls_key, ["h2", "http/1.1"])
     deadline_s = config.streaming.write_deadline_s
     return Http2Port(bind(config.server.host, port, write_deadline_s=deadline_s, option="--http2-port"), tls)
+
+
+class GrpcPort(NamedTuple):
+    """Where gRPC is to be spoken, and with what certificate and key, if any; both are PEM."""
+
+    host: str
+    port: int
+    certificate: tuple[bytes, bytes] | None
+
+
+def open_grpc(config: Config) -> GrpcPort | None:
+    """The port for gRPC, where one is asked for: it can be had, and gRPC opens it itself. Raises `CouldNotStart`."""
+    port, server = config.server.grpc_port, config.server
+    if port is None:
+        return None
+    if any(importlib.util.find_spec(name) is None for name in ("grpc", "grpc_health", "grpc_reflection")):
+        raise CouldNotStart('gRPC needs its packages: pip install "patinox[grpc]"')
+    bind(server.host, port, option="--grpc-port").close()  # whose reasons are better than gRPC's
+    if tls_context(server.tls_cert, server.tls_key, ["h2"]) is None:
+        return GrpcPort(server.host, port, None)
+    return GrpcPort(server.host, port, (Path(server.tls_cert).read_bytes(), Path(server.tls_key).read_bytes()))
 
 
 def tls_context(certificate: str, key: str, protocols: list[str]) -> ssl.SSLContext | None:

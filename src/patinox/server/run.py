@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import uvicorn
 
@@ -30,9 +30,12 @@ from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
 from patinox.server.connection import StreamingHttpProtocol
-from patinox.server.listening import CouldNotStart, Http2Port, address, bind, open_http2
+from patinox.server.listening import CouldNotStart, GrpcPort, Http2Port, address, bind, open_grpc, open_http2
 from patinox.server.websocket import websocket_protocol
 from patinox.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from patinox.transports.grpc.server import GrpcServer
 
 OK, INSISTED, COULD_NOT_START = 0, 1, 3
 _OTHER_FILES = 256  # beside the readers: upstreams, logs, the model, the event loop
@@ -53,15 +56,23 @@ def serve(config: Config, say: Say | None = None) -> int:
             deadline_s = config.streaming.write_deadline_s
             listener = stack.enter_context(bind(config.server.host, config.server.port, write_deadline_s=deadline_s))
             http2 = open_http2(config)
+            grpc = open_grpc(config)
         except CouldNotStart as error:
-            print(f"patinox: {error}", file=sys.stderr)
-            return COULD_NOT_START
+            return _refused(error)
         if http2 is not None:
             stack.enter_context(http2.listener)
         signals = stack.enter_context(EndSignals())
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
-        run(_serve(config, pipelines, listener, http2, tell, signals))
+        try:
+            run(_serve(config, pipelines, listener, http2, grpc, tell, signals))
+        except CouldNotStart as error:
+            return _refused(error)
     return OK
+
+
+def _refused(error: CouldNotStart) -> int:
+    print(f"patinox: {error}", file=sys.stderr)
+    return COULD_NOT_START
 
 
 def raise_open_files(max_connections: int) -> None:
@@ -194,6 +205,7 @@ async def _serve(
     pipelines: Pipelines,
     listener: socket.socket,
     http2: Http2Port | None,
+    grpc: GrpcPort | None,
     say: Say,
     signals: EndSignals,
 ) -> None:
@@ -210,11 +222,16 @@ async def _serve(
         server = Server(uvicorn_config(app, config), manager)
         if http2 is not None:
             server.beside.append(http2_listener(app, server, http2))
+        grpc_server = None if grpc is None else grpc_listener(app, grpc)
+        if grpc_server is not None:
+            server.beside.append(grpc_server)
         signals.govern(server)
         where = address(listener)
         say(f"Patinox is on {where}")
         if http2 is not None:
             say(f"  HTTP/2     {http2.url} ({'prior knowledge' if http2.tls is None else 'TLS'})")
+        if grpc_server is not None:
+            say(f"  gRPC       {grpc_server.address} ({'TLS' if grpc_server.is_secure else 'in the clear'})")
         say(f"  store      {manager.store.durability}")
         for upstream in upstreams:
             say(f"  upstream   {upstream}{' (default)' if upstream is upstreams.default else ''}")
@@ -233,6 +250,21 @@ def http2_listener(app: ServerApp, server: Server, port: Http2Port) -> Beside:
     from patinox.server.http2.listener import Http2Listener
 
     return Http2Listener(app, app.manager.config, port.listener, port.tls, server.make_protocol)
+
+
+def grpc_listener(app: ServerApp, port: GrpcPort) -> GrpcServer:
+    """gRPC beside a server, on its manager and through its door; in the event loop that it will run in.
+
+    Raises `CouldNotStart` where somebody else has taken the port meanwhile.
+    """
+    from patinox.transports.grpc.server import Certificate, GrpcServer
+
+    server = GrpcServer(app.manager, access=app.access)
+    try:
+        server.bind(port.host, port.port, None if port.certificate is None else Certificate(*port.certificate))
+    except OSError as error:
+        raise CouldNotStart(f"gRPC cannot listen on {port.host}:{port.port}: {error}") from error
+    return server
 
 
 def _local_model(config: Config, say: Say) -> LocalModel | None:

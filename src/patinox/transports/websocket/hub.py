@@ -151,8 +151,9 @@ class WebSocketHandler:
         finally:
             del self.connections[connection_id]
 
-    def _drain(self) -> tuple[WebSocketConnection, ...]:
-        return tuple(self.connections.values())
+    def _drain(self) -> None:
+        for connection in tuple(self.connections.values()):
+            connection.drain()
 
     # ── what an application may do with its sockets ──
 
