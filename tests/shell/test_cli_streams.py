@@ -136,6 +136,14 @@ async def test_chat_writes_the_bytes_of_a_format(place: Place) -> None:
     assert "".join(delta.get("content") or "" for delta in deltas) == "".join(WORDS)
 
 
+async def test_chat_in_an_unknown_format_lets_no_model_run_on(place: Place) -> None:
+    place.upstream.hold_at = 2
+    done = await place.run("chat", "Hello", "--format", "latin")
+    assert done.code == 2
+    assert "openai-chat" in done.err
+    assert [stream.state for stream in place.streams] == ["cancelled"]
+
+
 async def test_ctrl_c_stops_the_answer_at_the_server(place: Place) -> None:
     place.upstream.hold_at = 2
     process = await place.start("chat", "Hello")
@@ -265,7 +273,7 @@ async def test_tail_says_that_some_records_are_no_text(place: Place) -> None:
     stream = await written(place.manager, "text", Json({"a": 1}))
     done = await place.run("tail", stream.id)
     assert (done.code, done.out) == (0, "text\n")
-    assert "1 records are no text" in done.err
+    assert "1 record is no text" in done.err
 
 
 async def test_leaving_a_tail_says_how_to_go_on_and_stops_nothing(place: Place) -> None:

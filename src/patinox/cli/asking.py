@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from patinox.cli.client import Refused, Server, Unreachable, new_stream_id
-from patinox.cli.exits import Exit
+from patinox.cli.exits import Exit, WrongInput
 from patinox.cli.following import Backoff
 from patinox.cli.meter import Meter
 from patinox.cli.screen import Screen
@@ -33,7 +33,12 @@ async def answer(
         watch = Watch(
             server, stopper.stream_id, screen, format_name=format_name, patient=True, backoff=pace, meter=meter
         )
-        return watch.conclude(await watch.run())
+        try:
+            return watch.conclude(await watch.run())
+        except WrongInput:  # such as a format that there is not: nobody will read the answer, so let it cost no more
+            with suppress(PatinoxError):
+                await server.cancel(stopper.stream_id, "it was asked for in a way that it cannot be read")
+            raise
 
 
 async def _ask(server: Server, body: Mapping[str, Any], stopper: Stopper, screen: Screen, pace: Backoff) -> str:

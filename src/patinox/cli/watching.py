@@ -82,7 +82,9 @@ class Watch:
         if not self._verbatim:
             self._screen.end_line()
         if self.transcript.hidden and not self._screen.is_terminal:
-            self._screen.note(f"{self.transcript.hidden} records are no text; --format ndjson shows them")
+            count = self.transcript.hidden
+            several = "1 record is" if count == 1 else f"{count} records are"
+            self._screen.note(f"{several} no text; --format ndjson shows what there is")
         if ending.outcome is not Outcome.COMPLETE:
             self._screen.note(_sentence(ending))
         if self._as_text:

@@ -259,6 +259,8 @@ export class Playground {
       410: "This stream was deleted.",
     };
     notice(hints[error.status] ?? error.message ?? "Something went wrong.");
+    show(page.controls, Boolean(this.reader));
+    show(page.empty, !this.reader && !page.prompt.value);
   }
 
   // The page around it
