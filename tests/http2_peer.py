@@ -61,6 +61,12 @@ class Http2Peer:
         self.connection.reset_stream(stream_id, ErrorCodes.CANCEL)
         self.flush()
 
+    def open_window(self, stream_id: int, size_bytes: int) -> None:
+        """Lets the server send so much more on this stream."""
+        with suppress(h2.exceptions.ProtocolError, KeyError):  # it has ended
+            self.connection.increment_flow_control_window(size_bytes, stream_id)
+        self.flush()
+
     def raw(self, data: bytes) -> None:
         """Sends bytes that h2 would not."""
         self.flush()
@@ -111,11 +117,11 @@ class Http2Peer:
             answer.status = int(answer.headers[":status"])
         elif isinstance(event, h2.events.DataReceived):
             answer.body += event.data
-            if self.takes(event.stream_id):
-                with suppress(h2.exceptions.ProtocolError):
+            with suppress(h2.exceptions.ProtocolError):  # the stream, or the connection, has ended meanwhile
+                if self.takes(event.stream_id):
                     self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-            else:  # the connection's window only: siblings are to be served
-                self.connection.increment_flow_control_window(event.flow_controlled_length)
+                elif event.flow_controlled_length:  # the connection's window only: siblings are to be served
+                    self.connection.increment_flow_control_window(event.flow_controlled_length)
         elif isinstance(event, h2.events.StreamEnded):
             answer.ended = True
         elif isinstance(event, h2.events.StreamReset):

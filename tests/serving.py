@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
+import msgspec
 import openai
 
-from patinox.config import Config
+from patinox.config import Config, StreamingConfig
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.local_model import LocalModel
 from patinox.gateway.upstreams import configured
@@ -30,8 +31,9 @@ class Serving(NamedTuple):
     url: str
     manager: StreamManager
     client: UpstreamClient
-    http2_url: str = ""
-    grpc_address: str = ""
+    http2_url: str
+    grpc_address: str
+    end: Callable[[], Awaitable[None]]
 
     @property
     def port(self) -> int:
@@ -50,17 +52,19 @@ class Serving(NamedTuple):
 @asynccontextmanager
 async def serving(
     upstreams: Mapping[str, str], env: Mapping[str, str] | None = None, local: LocalModel | None = None,
-    pipelines: Pipelines | None = None, **settings: Any,
+    pipelines: Pipelines | None = None, streaming: StreamingConfig | None = None, **settings: Any,
 ) -> AsyncIterator[Serving]:  # fmt: skip
     """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`.
 
     `pipelines` stand in the place of the configured ones; `server__http2_port=0` serves HTTP/2 too,
-    `server__grpc_port=0` gRPC.
+    `server__grpc_port=0` gRPC. `end()` ends the server before the block does, as a signal would.
     """
     overrides: dict[str, Any] = {key.replace("__", "."): value for key, value in settings.items()}
     for name, url in upstreams.items():
         overrides[f"gateway.upstreams.{name}.url"] = url
     config = Config.load(overrides={"server.local_model": local is not None, **overrides})
+    if streaming is not None:
+        config = msgspec.structs.replace(config, streaming=streaming)
     async with AsyncExitStack() as stack:
         made = pipelines if pipelines is not None else configured_pipelines(config.pipelines, config.server.pipeline)
         manager = await stack.enter_async_context(StreamManager(config.streaming, pipelines=made))
@@ -80,6 +84,13 @@ async def serving(
         server.config.load()
         server.lifespan = server.config.lifespan_class(server.config)
         await server.startup(sockets=[listener])
+        ended: asyncio.Future[None] | None = None
+
+        def end() -> asyncio.Future[None]:
+            nonlocal ended
+            ended = ended or asyncio.ensure_future(server.shutdown(sockets=[listener]))
+            return ended
+
         try:
             yield Serving(
                 address(listener),
@@ -87,9 +98,10 @@ async def serving(
                 client,
                 http2.url if http2 is not None else "",
                 grpc_server.address if grpc_server is not None else "",
+                end,
             )
         finally:
-            await server.shutdown(sockets=[listener])
+            await end()
 
 
 def official(url: str) -> openai.AsyncOpenAI:
