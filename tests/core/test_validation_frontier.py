@@ -280,10 +280,52 @@ def test_signatures_leave_unread() -> None:
     assert stage().feed([BlockStart(block=0, of="reasoning"), record])[-1] == record
 
 
-@pytest.mark.parametrize("record", [Binary(b"x"), BlockDelta(block=0, op="bytes.append", data=b"x")])
+@pytest.mark.parametrize("kind", ["server_tool_call", "custom", "source", "file", "code"])
+def test_what_is_opaque_but_readable_is_validated(kind: Any) -> None:
+    value = {"type": "web_search_call", "action": {"query": SECRET}}
+    out = stage().feed([BlockStart(block=0, of=kind), BlockDelta(block=0, op="opaque.set", value=value)])
+    assert out[-1].value == {"type": "web_search_call", "action": {"query": "[redacted]"}}
+
+
+def test_a_signature_that_is_no_text_is_validated() -> None:
+    record = BlockDelta(block=0, op="opaque.set", value=[SECRET])
+    assert stage().feed([BlockStart(block=0, of="reasoning"), record])[-1].value == ["[redacted]"]
+
+
+def test_the_name_of_a_tool_is_validated_where_it_is_told_again() -> None:
+    items = [
+        BlockStart(block=0, of="tool_call", name=SECRET),
+        BlockDelta(block=0, op="json.append", text="{}"),
+        BlockEnd(block=0),
+        ToolReady(block=0, name=SECRET, arguments={}),
+    ]
+    out = stage().feed(items)
+    assert [record.name for record in out if isinstance(record, BlockStart | ToolReady)] == ["[redacted]"] * 2
+    assert [record.details for record in out if isinstance(record, Verdict)] == [{"field": "name"}]
+
+
+def test_the_code_of_an_error_is_validated_too() -> None:
+    assert stage().feed([Error(SECRET, "it failed")])[-1] == Error("[redacted]", "it failed")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Binary(b"x"),
+        BlockDelta(block=0, op="bytes.append", data=b"x"),
+        BlockDelta(block=0, op="opaque.append", value="eA=="),
+        BlockDelta(block=0, op="opaque.set", value={"image_url": {"url": " DATA:image/png;base64,eA=="}}),
+    ],
+)
 def test_binary_data_is_refused_unless_it_is_allowed(record: Any) -> None:
-    assert stage().feed([record])[-1].code == "blocked"
-    assert stage(allow_binary=True).feed([record]) == [record]
+    start = BlockStart(block=0, of="image")
+    assert stage().feed([start, record])[-1].code == "blocked"
+    assert stage(allow_binary=True).feed([start, record])[-1] == record
+
+
+def test_the_address_of_a_picture_is_no_binary_data() -> None:
+    record = BlockDelta(block=0, op="opaque.set", value={"image_url": {"url": "https://example.org/a.png"}})
+    assert stage().feed([BlockStart(block=0, of="image"), record])[-1] == record
 
 
 def test_a_block_put_anew_is_validated_as_a_new_text() -> None:

@@ -22,9 +22,16 @@ _NAMES: Final = {
 # The rest of a frame that ends something may repeat all of its text, cut up in ways that no validator has seen.
 _REPEATS: Final = (BlockDelta, BlockEnd, MessageEnd, RunEnd, ToolReady)
 
+# What is opaque in a block of these is a signature, or is encrypted: nobody reads it but its maker. In all others it
+# is the block itself (a search, a picture's address, whatever a provider's own block holds), which readers do read.
+_SIGNED: Final = frozenset(
+    {"text", "refusal", "reasoning", "reasoning_summary", "reasoning_opaque", "tool_call", "compaction"}
+)
+_MEDIA: Final = frozenset({"image", "audio", "file"})
+
 CHECKED: Final[dict[type, tuple[str, ...]]] = {
     Json: ("value",),
-    Error: ("message", "provider"),
+    Error: ("code", "message", "provider"),
     **{
         event: tuple(
             name for name in event.__struct_fields__ if name not in _NAMES and not (name == "ext" and event in _REPEATS)
@@ -40,6 +47,28 @@ def without_ext(record: Any) -> Any:
     if isinstance(record, _REPEATS) and record.ext is not None:
         return msgspec.structs.replace(record, ext=None)
     return record
+
+
+def is_sealed(delta: BlockDelta, kind: str) -> bool:
+    """Whether a delta of a block of this kind carries a signature, or what only its maker can decrypt."""
+    return delta.op in ("opaque.set", "opaque.append") and kind in _SIGNED and isinstance(delta.value, str)
+
+
+def is_binary(delta: BlockDelta, kind: str) -> bool:
+    """Whether a delta carries bytes that no validator can read, a picture within a `data:` URL included."""
+    if delta.op == "bytes.append" or (delta.op == "opaque.append" and kind not in _SIGNED):
+        return True
+    return delta.op == "opaque.set" and kind in _MEDIA and _has_data_url(delta.value)
+
+
+def _has_data_url(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str) and one.lstrip()[:5].lower() == "data:":
+            return True
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return False
 
 
 def values(record: Any) -> list[tuple[str, Any]]:

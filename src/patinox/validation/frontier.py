@@ -31,9 +31,9 @@ from patinox.core.events import (
     Verdict,
 )
 from patinox.errors import ConfigError, InvalidChunk
-from patinox.validation.aggregates import as_json, parsed, values, without_ext
+from patinox.validation.aggregates import as_json, is_binary, is_sealed, parsed, values, without_ext
 from patinox.validation.base import Channel, LaneInfo, Validator
-from patinox.validation.lanes import Found, Group, Lane
+from patinox.validation.lanes import Group, Lane
 from patinox.validation.places import CALLS, Places
 from patinox.validation.release import Closing, Plain, TextEntry, cut
 from patinox.validation.views import JsonView
@@ -143,14 +143,12 @@ class ValidationStage:
             self._text(record, self._places.lane(record.message, record.block, op), out)
         elif op == "replace" and isinstance(record.value, str | None):
             self._replacement(record, out)
-        elif op == "bytes.append" and not self._allow_binary:
-            self._refuse_binary(out)
         elif op == "logprobs.add":
             return  # they repeat the text in pieces that no validator has seen
-        elif (
-            op in ("opaque.append", "opaque.set") and self._places.kind((record.message, record.block)) != "tool_result"
-        ):
-            self._enqueue(Plain([without_ext(record)]), out)  # signed or encrypted: nobody reads it but its maker
+        elif is_sealed(record, kind := self._places.kind((record.message, record.block))):
+            self._enqueue(Plain([without_ext(record)]), out)
+        elif is_binary(record, kind) and not self._allow_binary:
+            self._refuse_binary(out)
         else:
             self._checked(record, out)
 
@@ -224,9 +222,17 @@ class ValidationStage:
             raw = "".join(self._sent.pop(place, ()))
             fine, arguments = parsed(raw or "{}")
             invalid = None if fine else raw
-            return _replace(record, ext=None, arguments=arguments, invalid_raw=invalid)
+            return _replace(record, ext=None, name=name, arguments=arguments, invalid_raw=invalid)
 
-        self._enqueue(Plain((), remade), out)
+        told: list[Any] = []
+        name = self._value(record, "name", record.name, told) if record.name else None
+        if self._failure is not None:
+            self._release(out)
+        elif told and type(told[-1]) is Error:
+            self._enqueue(Plain(told), out)
+        else:
+            # What was found in the name was told when its block began.
+            self._enqueue(Plain((), remade), out)
 
     def _checked(self, record: Any, out: list[Any]) -> None:
         """A record whose values are looked at as a whole."""
@@ -372,7 +378,7 @@ class ValidationStage:
         group.announced = True
         block = getattr(record, "block", lane.info.block)
         start = lane.starts.get(block, 0)
-        out += [_verdict(found, lane.info.message, block, start, field) for found in group.found]
+        out += [found.verdict(lane.info.message, block, start, field) for found in group.found]
         if blocker := group.blocker:
             message = f"the validator {blocker.validator.name} stopped this answer ({blocker.finding.rule})"
             out.append(Error("blocked", message, retryable=False, status=_BLOCKED_STATUS))
@@ -382,17 +388,3 @@ class ValidationStage:
     def _end(self, out: list[Any], error: Error) -> None:
         out.append(error)
         self._over = True
-
-
-def _verdict(found: Found, message: int, block: int | None, start: int, field: str | None) -> Verdict:
-    finding = found.finding
-    return Verdict(
-        message=message,
-        block=block,
-        validator=found.validator.name,
-        action=found.action.value,
-        rule=finding.rule,
-        start=finding.start - start,
-        end=None if finding.end is None else finding.end - start,
-        details={"field": field} if field else None,
-    )

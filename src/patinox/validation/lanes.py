@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from patinox.core.events import Verdict
 from patinox.validation.base import Action, Finding, LaneInfo, Scanner, Validator
 from patinox.validation.views import JsonView, Piece, View
 
@@ -36,6 +37,20 @@ class Found(msgspec.Struct, frozen=True):
     def sort_key(self) -> tuple[int, int, float]:
         """By place, then by validator, the longest first."""
         return self.finding.start, self.order, -_end(self.finding.end)
+
+    def verdict(self, message: int, block: int | None, start: int, field: str | None) -> Verdict:
+        """What is told of it: its place from `start` of the lane on, or within a record's `field`; never the text."""
+        finding = self.finding
+        return Verdict(
+            message=message,
+            block=block,
+            validator=self.validator.name,
+            action=self.action.value,
+            rule=finding.rule,
+            start=finding.start - start,
+            end=None if finding.end is None else finding.end - start,
+            details={"field": field} if field else None,
+        )
 
 
 class Group(msgspec.Struct):
