@@ -18,7 +18,7 @@ INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip c
 	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check lint format types proto bench coverage autobahn autobahn-deflate lock clean
+.PHONY: help install serve test check lint format types proto bench coverage frontier autobahn autobahn-deflate lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
@@ -57,6 +57,9 @@ bench: $(VENV)/.dev $(VENV)-bench/.peers  ## Run the benchmarks beside the peers
 
 coverage: $(VENV)/.dev  ## Run the tests and report branch coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+frontier: $(VENV)/.dev  ## A million cases for the release frontier, on all processors (CASES=10000 for fewer); an hour or so
+	@$(BIN)/python -m tests.properties.frontier_cases $(or $(CASES),1000000)
 
 autobahn: $(VENV)/.dev build/autobahn/.ready  ## Run the Autobahn WebSocket suite against the server's own protocol
 	@$(BIN)/python -m tests.conformance.autobahn build/autobahn '$(or $(CASES),$(FRAMING_CASES))'
