@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
@@ -18,8 +19,12 @@ from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
+from patinox.server.auth.guard import Guard
+from patinox.server.auth.identities import Identities
 from patinox.server.listening import address, bind, open_grpc, open_http2
+from patinox.server.quotas import Quotas
 from patinox.server.run import Server, grpc_listener, http2_listener, uvicorn_config
+from patinox.transports.access import Access
 
 ASK: Any = {"model": "scripted", "messages": [{"role": "user", "content": "Say hello."}]}
 """The body of an ordinary call."""
@@ -70,7 +75,13 @@ async def serving(
         manager = await stack.enter_async_context(StreamManager(config.streaming, pipelines=made))
         client = await stack.enter_async_context(UpstreamClient(config.gateway))
         upstreams_of = configured(config, env or {}, local)
-        app = stack.enter_context(ServerApp(manager, upstreams_of, client, config=config.server))
+        quotas = Quotas(config.quotas, time.monotonic)
+        access = Access(manager)
+        if config.auth.is_on:
+            identities = Identities(config.auth, env or {})
+            stack.push_async_callback(identities.aclose)
+            access = Guard(manager, identities, quotas)
+        app = stack.enter_context(ServerApp(manager, upstreams_of, client, access, config.server, quotas))
         listener = stack.enter_context(bind("127.0.0.1", 0))
         server = Server(uvicorn_config(app, config), manager)
         http2 = open_http2(config)

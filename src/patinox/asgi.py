@@ -23,6 +23,7 @@ from patinox.core.chunks import EventId
 from patinox.delivery.sink import Send
 from patinox.errors import PatinoxError
 from patinox.manager import ActiveStream, Relay, StreamManager
+from patinox.manager.admission import Account
 from patinox.manager.stream import parse_after
 from patinox.transports import channels_api
 from patinox.transports.access import Access
@@ -129,7 +130,7 @@ async def _reader(
         without_page(request.headers.get("accept")), format_name or query.get("format"), manager.formats,
         ids=query.get("ids") == "1", retry_ms=round(manager.config.sse.retry_interval_s * 1000),
     )  # fmt: skip
-    manager.admission.check(None, address_of(request.scope))
+    manager.admission.check(None, Account(address_of(request.scope)))
     stream = await _attach_or_start(source, after)
     if answer.wire is None:
         return Reply(stream.snapshot())

@@ -17,6 +17,8 @@
     │   ├── ProducerGap               producer_gap       409   .expected (sequence) of an idempotent producer
     │   ├── ProducerFenced            producer_fenced    403   a newer writer has taken over
     │   └── StreamFenced              fenced             409   another node holds the stream's lease now
+    ├── Unauthenticated               unauthenticated    401   no credential, or one that is not valid (any more)
+    ├── Forbidden                     forbidden          403   a right that the caller does not have
     ├── ConnectionNotFound            no_such_connection 404   a WebSocket that has left, or never was
     ├── LimitExceeded                 limit              429   .retry_after_s
     ├── ReaderTooSlow                 too_slow           408   the reader fell behind its hard bound; resumable
@@ -191,6 +193,23 @@ class StreamFenced(StreamError):
 
     code = "fenced"
     http_status = 409
+
+
+class Unauthenticated(PatinoxError):
+    """It is to be said who asks, and was not, or by something that is not valid (any more)."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+
+class Forbidden(PatinoxError):
+    """Something that this caller, or a page of this origin, may not do here.
+
+    What may not be known of a stream is `StreamNotFound` instead.
+    """
+
+    code = "forbidden"
+    http_status = 403
 
 
 class ConnectionNotFound(PatinoxError):

@@ -81,7 +81,8 @@ def refused(text: str) -> str:
 def one_key(key: Key, literal: str) -> str:
     """A TOML text that sets one key, in a table that is otherwise complete."""
     table, _, name = key.path.replace(NAME, "some").rpartition(".")
-    rest = 'url = "http://h"\n' if key.path.startswith("gateway.upstreams") and name != "url" else ""
+    needed = {"gateway.upstreams.some": ("url", '"http://h"'), "auth.keys.some": ("sha256", f'"{"0" * 64}"')}.get(table)
+    rest = f"{needed[0]} = {needed[1]}\n" if needed is not None and name != needed[0] else ""
     return f"[{table}]\n{name} = {literal}\n{rest}"
 
 
@@ -293,7 +294,8 @@ def test_a_duration_without_its_unit_is_refused(key: Key) -> None:
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: key.path)
 def test_every_default_is_accepted_when_written_out(key: Key) -> None:
-    literal = '"http://h"' if key.required else key.kind.write(key.default)
+    needed = {"gateway.upstreams.NAME.url": '"http://h"', "auth.keys.NAME.sha256": f'"{"0" * 64}"'}
+    literal = needed[key.path] if key.required else key.kind.write(key.default)
     Config.from_toml(one_key(key, literal))
 
 
@@ -587,7 +589,7 @@ def test_written_settings_load_to_the_same(config: Config) -> None:
 def test_written_settings_name_every_key_and_its_meaning() -> None:
     text = render_toml(Config())
     tables = tomllib.loads(text)
-    assert set(tables) == {"streaming", "server", "gateway"}
+    assert set(tables) == {"streaming", "server", "gateway", "auth", "quotas"}
     assert all(f"# {key.kind.doc}\n" in text for key in KEYS if NAME not in key.path)
 
 

@@ -248,7 +248,7 @@ async def test_a_reset_connection_is_a_reader_that_left(manager: StreamManager, 
     host, _, port = url.removeprefix("http://").partition("/")[0].partition(":")
     left = when_left(stream)
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(f"GET /v1/streams/{stream.id} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET /v1/streams/{stream.id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     await reader.readuntil(b"event: position")
     writer.transport.abort()
     for _ in range(200):

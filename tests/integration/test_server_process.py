@@ -81,7 +81,7 @@ async def test_a_taken_port_is_a_sentence_and_exit_3() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said_of_it"),
     [
-        (("--host", "192.0.2.1", "--no-local-model"), "cannot listen on 192.0.2.1"),
+        (("--host", "192.0.2.1", "--insecure", "--no-local-model"), "cannot listen on 192.0.2.1"),
         (("--store", "nosuch://x", "--no-local-model"), "nosuch://x"),
     ],
 )
@@ -190,7 +190,7 @@ async def stalled(http: aiohttp.ClientSession, url: str) -> AsyncIterator[None]:
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-        reader.sendall(b"GET /v1/streams/big HTTP/1.1\r\nHost: x\r\n\r\n")
+        reader.sendall(b"GET /v1/streams/big HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert reader.recv(12) == b"HTTP/1.1 200"
         text = {"Content-Type": "text/plain"}
         for _ in range(12):

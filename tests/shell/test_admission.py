@@ -14,6 +14,7 @@ from patinox import StreamingConfig, StreamManager
 from patinox.asgi import PatinoxApp
 from patinox.config import SseConfig
 from patinox.errors import LimitExceeded
+from patinox.manager.admission import Account
 from patinox.server.connection import StreamingHttpProtocol
 from patinox.testing.fakes import App, AsgiClient, turns
 
@@ -73,7 +74,7 @@ class TestReaders:
                 async with readers(client, 2):
                     assert (await client.request("GET", "/v1/streams/s")).status != 200
                 assert (manager.admission.connections, stream.feed.readers) == (0, 0)
-            assert not manager.admission._by_address
+            assert not manager.admission._readers
             await stream.finish()
             assert (await client.request("GET", "/v1/streams/s")).is_whole
             assert manager.admission.connections == 0
@@ -139,7 +140,7 @@ class TestReaders:
                         answer.close()
                     await gone
                     assert stream.feed.readers == 0
-                assert not manager.admission._by_address
+                assert not manager.admission._readers
 
 
 def nobody_left(manager: StreamManager) -> asyncio.Future[None]:
@@ -147,8 +148,8 @@ def nobody_left(manager: StreamManager) -> asyncio.Future[None]:
     gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     leave = manager.admission.leave
 
-    def leave_and_tell(address: str) -> None:
-        leave(address)
+    def leave_and_tell(account: Account) -> None:
+        leave(account)
         if not manager.admission.connections and not gone.done():
             gone.set_result(None)
 
@@ -195,7 +196,7 @@ class TestStreams:
             with pytest.raises(LimitExceeded):
                 await manager.create(producer="p")
             await held.finish()
-            assert not manager.admission._by_producer
+            assert not manager.admission._writers
 
     async def test_without_a_name_a_producer_is_not_limited(self) -> None:
         async with managed(max_streams_per_producer=1) as manager:

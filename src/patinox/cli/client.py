@@ -16,6 +16,8 @@ import msgspec
 
 from patinox.errors import InputError, PatinoxError
 
+TOKEN_VARIABLE = "PATINOX_TOKEN"  # noqa: S105  # where the key or token for the server stands, if it asks for one
+
 _ALPHABET = string.ascii_letters + string.digits
 _CONNECT_TIMEOUT_S = 10.0
 _SILENCE_TIMEOUT_S = 120.0  # four heartbeats of a server with default settings: longer, and the line is dead
@@ -78,6 +80,8 @@ class Server:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=_SILENCE_TIMEOUT_S)
         # A compressed answer would be held back until there is enough of it.
         headers = {"User-Agent": f"patinox/{version('patinox')}", "Accept-Encoding": "identity"}
+        if token := os.environ.get(TOKEN_VARIABLE):
+            headers["Authorization"] = f"Bearer {token}"
         self._session = aiohttp.ClientSession(timeout=timeout, headers=headers)
         return self
 

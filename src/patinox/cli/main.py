@@ -14,6 +14,7 @@ from patinox.cli.chat import chat
 from patinox.cli.config_commands import config
 from patinox.cli.convert import convert
 from patinox.cli.formats_command import formats
+from patinox.cli.key_command import key
 from patinox.cli.serve import serve
 from patinox.cli.tail import tail
 
@@ -33,7 +34,7 @@ def main() -> None:
     """
 
 
-for command in (serve, chat, tail, convert, config, formats):
+for command in (serve, chat, tail, convert, config, formats, key):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from patinox.config import Config, upstream_overrides
 )
 @click.option("--store", metavar="URL", help="Where streams are kept. Default: memory://")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Server processes. Default: 1.")
+@click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine though nobody is asked.")
 @click.option("--local-model/--no-local-model", default=None, help="Whether to run the embedded model. Default: yes.")
 def serve(
     host: str | None,
@@ -41,6 +42,7 @@ def serve(
     upstreams: tuple[str, ...],
     store: str | None,
     workers: int | None,
+    insecure: bool | None,
     local_model: bool | None,
 ) -> None:
     """Run the server, until Ctrl-C.
@@ -63,6 +65,7 @@ def serve(
             "server.tls_key": tls_key,
             "server.store": store,
             "server.workers": workers,
+            "server.insecure": insecure,
             "server.local_model": local_model,
         }
         settings = Config.load(path, os.environ, overrides | upstream_overrides(upstreams))

@@ -214,7 +214,7 @@ def _names_under(prefix: str, values: Mapping[str, Any]) -> list[str]:
 def _path_of(variable: str) -> tuple[str, ...]:
     """`PATINOX_GATEWAY__UPSTREAMS__MY_NAME__URL` is `gateway.upstreams.my-name.url`: names have hyphens."""
     parts = variable.removeprefix(PREFIX).lower().split(NESTING)
-    for above in (["gateway", "upstreams"], ["pipelines"]):
+    for above in (["gateway", "upstreams"], ["pipelines"], ["auth", "keys"]):
         place = len(above)
         if parts[:place] == above:
             parts[place : place + 1] = [part.replace("_", "-") for part in parts[place : place + 1]]

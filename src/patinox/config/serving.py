@@ -58,6 +58,17 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     grpc_port: Annotated[int | None, Port("The TCP port for gRPC, of which `streaming.grpc` says more.")] = None
     tls_cert: Annotated[str, Text(_CERTIFICATE, *_PATH)] = ""
     tls_key: Annotated[str, Text("The private key of `tls_cert`, as PEM, without a password.", *_PATH)] = ""
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Names("The names that the server answers to beside localhost and addresses, without a port."),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Names("The origins, such as https://app.example.com, whose pages may ask beside the server's own."),
+    ] = ()
+    insecure: Annotated[bool, Flag("Whether to listen beyond this machine though nobody is asked who they are.")] = (
+        False
+    )
     workers: Annotated[
         int, Count("Server processes. More than one need a store that they share.", least=1, most=256)
     ] = 1

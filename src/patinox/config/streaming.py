@@ -274,7 +274,15 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Size("The largest request body; a larger one is refused with 413.")] = 16 * MIB
     max_streams: Annotated[int, Count("Streams held at once; one more is refused with 503.", least=1)] = 100_000
     max_streams_per_producer: Annotated[
-        int, Count("Open streams that one producer may hold; one more is refused with 429.", zero="no limit")
+        int,
+        Count(
+            "Open streams that one producer (a user, or where users are not known an address) may hold; "
+            "one more is refused with 429.",
+            zero="no limit",
+        ),
+    ] = 0
+    max_streams_per_tenant: Annotated[
+        int, Count("Open streams that all users of one tenant may hold; one more is refused with 429.", zero="no limit")
     ] = 0
     ttl_s: Annotated[float, Duration("How long a finished stream stays; afterwards it is gone (410).")] = DAY_S
     on_abandon: Annotated[
@@ -292,6 +300,12 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
     ] = 0
     max_connections_per_address: Annotated[
         int, Count("Readers from one network address at once; one more is refused with 429.", zero="no limit")
+    ] = 0
+    max_connections_per_user: Annotated[
+        int, Count("Readers that one user has at once, where users are known; one more: 429.", zero="no limit")
+    ] = 0
+    max_connections_per_tenant: Annotated[
+        int, Count("Readers that all users of one tenant have at once; one more: 429.", zero="no limit")
     ] = 0
     write_deadline_s: Annotated[
         float,

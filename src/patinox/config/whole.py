@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from patinox.config.auth import AuthConfig
 from patinox.config.loading import Layer, from_environment, from_file, from_overrides, from_toml, resolve
 from patinox.config.pipelines import PipelineConfig
+from patinox.config.quotas import QuotaConfig
 from patinox.config.schema import NAME, Problem, Settings
 from patinox.config.serving import LOCAL, GatewayConfig, ServerConfig
 from patinox.config.streaming import StreamingConfig
@@ -24,6 +26,8 @@ class Config(Settings, frozen=True, kw_only=True):
     streaming: StreamingConfig = msgspec.field(default_factory=StreamingConfig)
     server: ServerConfig = msgspec.field(default_factory=ServerConfig)
     gateway: GatewayConfig = msgspec.field(default_factory=GatewayConfig)
+    auth: AuthConfig = msgspec.field(default_factory=AuthConfig)
+    quotas: QuotaConfig = msgspec.field(default_factory=QuotaConfig)
     pipelines: tuple[PipelineConfig, ...] = ()
 
     @classmethod

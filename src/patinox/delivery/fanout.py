@@ -22,7 +22,7 @@ from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Message, Sink
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription, too_slow
 from patinox.delivery.view import View
-from patinox.errors import ReaderTooSlow
+from patinox.errors import ReaderTooSlow, Unauthenticated
 
 _SLICE_S = 0.004  # how long a pass may hold the event loop
 _LOOK_AT_CLOCK_EVERY = 32  # deliveries; at some 10 µs each well below a slice
@@ -107,6 +107,11 @@ class Fanout:
             task.add_done_callback(self._leaving.discard)
         return task
 
+    def end(self, subscription: Subscription, error: Exception) -> None:
+        """Ends the delivery to a subscription before its stream's end, for a reason that its future raises."""
+        self.drop_nowait(subscription)
+        self._finish(subscription, error)
+
     async def settle(self, timeout_s: float) -> None:
         """Waits until every subscription is done or dropped, `timeout_s` at most."""
         if self._subscriptions and timeout_s:
@@ -162,8 +167,7 @@ class Fanout:
             return
         member.let_go()
         if isinstance(member, Subscription) and member.sink is not None:
-            self.drop_nowait(member)
-            self._finish(member, too_slow(member.lag))
+            self.end(member, too_slow(member.lag))
 
     def _deliver(self, feed: Feed, view: View) -> Iterator[None]:
         try:
@@ -277,8 +281,7 @@ class Fanout:
             when_done.set_result(None)
             return
         if not isinstance(error, ReaderTooSlow):  # counted where it was decided
-            reason = "write_deadline" if isinstance(error, TimeoutError) else "disconnected"
-            subscription.feed.counters.drop(reason)
+            subscription.feed.counters.drop(_reason(error))
         when_done.set_exception(error)
 
     def _forget(self, subscription: Subscription) -> None:
@@ -333,3 +336,9 @@ class Fanout:
             return
         if pending is not None:
             self._catch_up_later(subscription, pending)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "write_deadline"
+    return "expired" if isinstance(error, Unauthenticated) else "disconnected"

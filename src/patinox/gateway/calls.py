@@ -64,7 +64,8 @@ class Calls:
         """The request's body. Raises `InputError`."""
         limit = self.manager.config.max_body_bytes
         check_length(request.headers.get("content-length"), limit)
-        body = await json_object(request.receive, limit)
+        caller = await self.access.caller(request.scope)
+        body = await json_object(self.access.metered(caller, request.receive), limit)
         calling.check(body)
         return body
 
@@ -95,17 +96,21 @@ class Calls:
             return Reply(stream.describe(), 202, answer_headers(stream, location=True))
         await self.exchange.first_record(stream, request)
         if is_streamed:
-            return self.reader(request, calling, stream)
+            return await self.reader(request, calling, stream)
         await self.exchange.whole(stream, request)
         return Reply(whole(calling, stream), headers=answer_headers(stream))
 
-    def reader(
+    async def reader(
         self, request: Request, calling: Calling, stream: ActiveStream, after: After = "start", *, fresh: bool = True
     ) -> Asgi:
         """The stream in the client's dialect; with event ids where it asks for them."""
         ids = request.headers.get("patinox-ids", "").lower() in ("1", "true")
         wire = SseWire(calling.format, ids=ids, controls=False)
-        return HttpReader(self.manager, stream, calling.format, wire, after, fresh=fresh)
+        caller = await self.access.caller(request.scope)
+        return HttpReader(
+            self.manager, stream, calling.format, wire, after,
+            fresh=fresh, caller=caller, lasts_s=self.access.time_left_s(caller),
+        )  # fmt: skip
 
 
 def whole(calling: Calling, stream: ActiveStream) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
 from patinox.manager import ActiveStream
 from patinox.manager.sources import Source
-from patinox.transports.access import ANYBODY, Access, Caller, Right
+from patinox.transports.access import ANYBODY, Access, Caller, Right, account_of
 from patinox.transports.http import address_of, until_disconnect
 
 
@@ -99,14 +99,14 @@ class Exchange:
         pipeline = self.manager.pipelines.asked_for(options.pipeline, upstream.pipeline)
         upstream.check()
         written = write()
-        self.manager.admission.check(None, options.address)
+        self.manager.admission.check(None, account_of(options.caller, options.address))
         if known is not None:
             await self._forget(known)
         metadata = {**({"model": model} if model else {}), "upstream": upstream.name}
         try:
-            stream = await self.manager.create(
-                id=options.stream_id, metadata=metadata, on_abandon=options.on_abandon, producer=options.address,
-                pipeline=pipeline, tenant=options.caller.tenant, owner=options.caller.subject,
+            stream = await self.access.create(
+                options.caller, Right.MODELS, id=options.stream_id, metadata=metadata,
+                on_abandon=options.on_abandon, producer=options.address, pipeline=pipeline,
             )  # fmt: skip
         except StreamExists:  # somebody else's retry was a moment faster
             return await self.access.open(options.caller, options.stream_id or "", Right.READ)

@@ -66,9 +66,9 @@ class ResponsesApi:
             return Reply(response_of(stream), headers=answer_headers(stream))
         number = query.get("starting_after")
         if number is None:
-            return self._calls.reader(request, RESPONSES, stream)
+            return await self._calls.reader(request, RESPONSES, stream)
         after = await after_number(stream, number)
-        return self._calls.reader(request, RESPONSES, stream, after, fresh=False)
+        return await self._calls.reader(request, RESPONSES, stream, after, fresh=False)
 
     async def cancel(self, request: Request) -> Asgi:
         """`POST /v1/responses/{id}/cancel`: stops it, from anywhere; what has ended stays as it is."""

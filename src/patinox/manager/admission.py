@@ -3,17 +3,33 @@
 max_connections               readers of the server, whatever they read    503
 max_connections_per_stream    readers of one stream                        429
 max_connections_per_address   readers from one network address             429
+max_connections_per_user      readers of one user                          429
+max_connections_per_tenant    readers of one tenant                        429
 max_streams                   streams held                                 503
 max_streams_per_producer      open streams of one producer                 429
+max_streams_per_tenant        open streams of one tenant                   429
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from patinox.config.streaming import StreamingConfig
 from patinox.delivery.feed import Feed
 from patinox.errors import LimitExceeded
+
+
+class Account(NamedTuple):
+    """On whose account something is: a network address, and where it is known whose, a user of a tenant.
+
+    Each is empty where it is not known: then its limits don't apply.
+    """
+
+    address: str = ""
+    tenant: str = ""
+    user: str = ""
 
 
 class Admission:
@@ -23,29 +39,29 @@ class Admission:
         self._config = config
         self.connections = 0
         self.refused: Counter[str] = Counter()
-        self._by_address: Counter[str] = Counter()
-        self._by_producer: Counter[str] = Counter()
+        self._readers: Counter[tuple[str, ...]] = Counter()
+        self._writers: Counter[tuple[str, ...]] = Counter()
 
     def __repr__(self) -> str:
         return f"<Admission {self.connections} connections>"
 
-    def enter(self, feed: Feed | None, address: str) -> None:
+    def enter(self, feed: Feed | None, account: Account) -> None:
         """Lets a reader in, to be let out with `leave`. Raises `LimitExceeded`."""
-        self.check(feed, address)
+        self.check(feed, account)
         self.connections += 1
-        if self._config.max_connections_per_address:
-            self._by_address[address] += 1
+        for _, _, holder in self._of_readers(account):
+            self._readers[holder] += 1
 
-    def check(self, feed: Feed | None, address: str) -> None:
+    def check(self, feed: Feed | None, account: Account) -> None:
         """Whether a reader would be let in: to be asked before something is begun for it. Raises `LimitExceeded`."""
-        config = self._config
-        if self.connections >= config.sse.max_connections:
-            raise self._refusal("max_connections", config.sse.max_connections, status=503)
+        most = self._config.sse.max_connections
+        if self.connections >= most:
+            raise self._refusal("max_connections", most, status=503)
         if feed is not None:
             self.check_feed(feed)
-        per_address = config.max_connections_per_address
-        if 0 < per_address <= self._by_address[address]:
-            raise self._refusal("max_connections_per_address", per_address)
+        for limit, value, holder in self._of_readers(account):
+            if self._readers[holder] >= value:
+                raise self._refusal(limit, value)
 
     def check_feed(self, feed: Feed) -> None:
         """Whether one more reader of this stream would be let in, over a connection that already was."""
@@ -53,35 +69,52 @@ class Admission:
         if 0 < per_stream <= feed.readers:
             raise self._refusal("max_connections_per_stream", per_stream)
 
-    def leave(self, address: str) -> None:
+    def leave(self, account: Account) -> None:
         """Lets a reader out."""
         self.connections -= 1
-        if self._config.max_connections_per_address:
-            self._count_down(self._by_address, address)
+        for _, _, holder in self._of_readers(account):
+            _count_down(self._readers, holder)
 
-    def begin_stream(self, held: int, producer: str | None) -> None:
+    def begin_stream(self, held: int, account: Account) -> None:
         """Lets a stream begin while `held` are held; `end_stream` is told of its end. Raises `LimitExceeded`."""
         if held >= self._config.max_streams:
             raise self._refusal("max_streams", self._config.max_streams, status=503)
-        per_producer = self._config.max_streams_per_producer
-        if producer is None or not per_producer:
-            return
-        if self._by_producer[producer] >= per_producer:
-            raise self._refusal("max_streams_per_producer", per_producer)
-        self._by_producer[producer] += 1
+        for limit, value, holder in self._of_writers(account):
+            if self._writers[holder] >= value:
+                raise self._refusal(limit, value)
+        for _, _, holder in self._of_writers(account):
+            self._writers[holder] += 1
 
-    def end_stream(self, producer: str | None) -> None:
+    def end_stream(self, account: Account) -> None:
         """A stream has ended."""
-        if producer is not None and self._config.max_streams_per_producer:
-            self._count_down(self._by_producer, producer)
+        for _, _, holder in self._of_writers(account):
+            _count_down(self._writers, holder)
 
-    def _count_down(self, counter: Counter[str], key: str) -> None:
-        counter[key] -= 1
-        if counter[key] <= 0:
-            del counter[key]
+    def _of_readers(self, account: Account) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        config, (address, tenant, user) = self._config, account
+        if config.max_connections_per_address:
+            yield "max_connections_per_address", config.max_connections_per_address, ("address", address)
+        if config.max_connections_per_user and user:
+            yield "max_connections_per_user", config.max_connections_per_user, ("user", tenant, user)
+        if config.max_connections_per_tenant and tenant:
+            yield "max_connections_per_tenant", config.max_connections_per_tenant, ("tenant", tenant)
+
+    def _of_writers(self, account: Account) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+        config, (address, tenant, user) = self._config, account
+        if config.max_streams_per_producer and (user or address):
+            producer = ("user", tenant, user) if user else ("address", address)
+            yield "max_streams_per_producer", config.max_streams_per_producer, producer
+        if config.max_streams_per_tenant and tenant:
+            yield "max_streams_per_tenant", config.max_streams_per_tenant, ("tenant", tenant)
 
     def _refusal(self, limit: str, value: int, status: int = 429) -> LimitExceeded:
         self.refused[limit] += 1
         error = LimitExceeded(f"{limit} = {value} is reached; try again in a moment", retry_after_s=5)
         error.http_status = status
         return error
+
+
+def _count_down(counter: Counter[tuple[str, ...]], holder: tuple[str, ...]) -> None:
+    counter[holder] -= 1
+    if counter[holder] <= 0:
+        del counter[holder]

@@ -32,7 +32,7 @@ from patinox.errors import (
 )
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.registry import builtin
-from patinox.manager.admission import Admission
+from patinox.manager.admission import Account, Admission
 from patinox.manager.channels import Channel, Channels
 from patinox.manager.creation import is_name, new_key, plain, random_word, stream_options
 from patinox.manager.figures import StreamFigures
@@ -138,7 +138,7 @@ class StreamManager:
         `pipeline` stands before it: what is written leaves as that lets go of it.
 
         `channel` names the channel whose readers get it too, announced with its `metadata`.
-        `producer` is on whose account it runs (over HTTP, the client's address), for `max_streams_per_producer`.
+        `producer` is where it comes from (over HTTP, the client's address), for `max_streams_per_producer`.
         `tenant` is whose streams it is one of: ids of one tenant mean nothing to another. `owner` is who made it.
         Raises `StreamExists`, `LimitExceeded` at `max_streams`, `InputError` for an id or metadata that won't do.
         """
@@ -150,10 +150,11 @@ class StreamManager:
         handler = self.pipelines.choose(pipeline)
         room = None if channel is None else self.channel(channel, tenant)
         head = StreamHead(key.id, random_word(12), self._clock(), plain(metadata), tenant, owner)
-        self.admission.begin_stream(len(self._streams), producer)
+        account = Account(producer or "", tenant, owner)
+        self.admission.begin_stream(len(self._streams), account)
         on_growth = self._grown if room is None else partial(self._grown_in, room)
         stream = ActiveStream(head, options, self, clock=self._clock, on_growth=on_growth)
-        stream.on_end = partial(self.admission.end_stream, producer)
+        stream.on_end = partial(self.admission.end_stream, account)
         if handler is not None:
             stream.intake = Intake(handler, stream)
         self.store.create_nowait(stream.facts, "", 0)

@@ -16,8 +16,12 @@ from patinox.gateway.client import UpstreamClient
 from patinox.gateway.routes import gateway_routes
 from patinox.gateway.upstreams import Upstreams
 from patinox.manager import StreamManager
+from patinox.server.auth import tickets_api
+from patinox.server.auth.guard import Guard
+from patinox.server.border import Border
 from patinox.server.health import Health
 from patinox.server.loop_delay import LoopDelay
+from patinox.server.quotas import Quotas
 from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
 from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
@@ -54,19 +58,24 @@ class ServerApp:
         client: UpstreamClient,
         access: Access | None = None,
         config: ServerConfig | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.manager = manager
         self.access = access if access is not None else Access(manager)
         self.health = Health(manager, upstreams)
-        self.websockets = WebSocketHandler(manager, access=self.access)
         self.loop_delay = LoopDelay()
         config = config if config is not None else ServerConfig()
-        self._router = Router(
+        hosts, origins = config.allowed_hosts, config.allowed_origins
+        self.websockets = WebSocketHandler(
+            manager, access=self.access, allowed_hosts=hosts, allowed_origins=origins, strict=True
+        )
+        router = Router(
             [
                 *streams_api.routes(self.access, playground="/"),
                 *channels_api.routes(self.access),
                 *websocket.routes(self.websockets),
                 *gateway_routes(self.access, upstreams, client),
+                *(tickets_api.routes(self.access) if isinstance(self.access, Guard) else ()),
                 *self.health.routes(),
                 *(self._metrics() if config.metrics.enabled else ()),
                 *_pages(),
@@ -74,6 +83,7 @@ class ServerApp:
             default=_not_found,
             redirect_slashes=False,
         )
+        self._border = Border(router, hosts=hosts, origins=origins, quotas=quotas)
 
     def __enter__(self) -> Self:
         self.loop_delay.start(asyncio.get_running_loop())
@@ -91,7 +101,7 @@ class ServerApp:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request."""
-        await self._router(scope, receive, send)
+        await self._border(scope, receive, send)
 
 
 async def _not_found(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

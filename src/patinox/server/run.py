@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -29,10 +30,15 @@ from patinox.manager import StreamManager
 from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
 from patinox.server.app import ServerApp
+from patinox.server.auth.guard import Guard
+from patinox.server.auth.identities import Identities
 from patinox.server.connection import StreamingHttpProtocol
 from patinox.server.listening import CouldNotStart, GrpcPort, Http2Port, address, bind, open_grpc, open_http2
+from patinox.server.quotas import Quotas
 from patinox.server.websocket import websocket_protocol
 from patinox.stores.memory import MemoryStore
+from patinox.transports.access import Access
+from patinox.transports.origins import is_loopback
 
 if TYPE_CHECKING:
     from patinox.transports.grpc.server import GrpcServer
@@ -51,7 +57,9 @@ def serve(config: Config, say: Say | None = None) -> int:
     with ExitStack() as stack:
         try:
             check_store(config)
+            check_doors(config)
             pipelines = make_pipelines(config)
+            identities = make_identities(config)
             raise_open_files(config.streaming.sse.max_connections)
             deadline_s = config.streaming.write_deadline_s
             listener = stack.enter_context(bind(config.server.host, config.server.port, write_deadline_s=deadline_s))
@@ -64,7 +72,7 @@ def serve(config: Config, say: Say | None = None) -> int:
         signals = stack.enter_context(EndSignals())
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
         try:
-            run(_serve(config, pipelines, listener, http2, grpc, tell, signals))
+            run(_serve(config, pipelines, identities, listener, http2, grpc, tell, signals))
         except CouldNotStart as error:
             return _refused(error)
     return OK
@@ -102,6 +110,28 @@ def check_store(config: Config) -> None:
         raise CouldNotStart(f"there is no store for {config.server.store!r} yet; there is memory://")
     if config.server.workers > 1:
         raise CouldNotStart("several workers need a store that they share; there is only memory:// yet")
+
+
+def check_doors(config: Config) -> None:
+    """Raises `CouldNotStart` where the server would be open to a network on which nobody is asked who they are."""
+    server = config.server
+    if config.auth.is_on or server.insecure or is_loopback(server.host):
+        return
+    raise CouldNotStart(
+        f"server.host = {server.host!r} lets other machines in, and nobody would be asked who they are. Configure "
+        "[auth.keys.NAME] (`patinox key NAME` makes one) or [auth.jwt], or say --insecure if something before this "
+        "server asks."
+    )
+
+
+def make_identities(config: Config) -> Identities | None:
+    """What proves who somebody is; None where nobody is asked. Raises `CouldNotStart`."""
+    if not config.auth.is_on:
+        return None
+    try:
+        return Identities(config.auth, os.environ)
+    except ConfigError as error:
+        raise CouldNotStart(error.message) from error
 
 
 def make_pipelines(config: Config) -> Pipelines:
@@ -203,6 +233,7 @@ class Server(uvicorn.Server):
 async def _serve(
     config: Config,
     pipelines: Pipelines,
+    identities: Identities | None,
     listener: socket.socket,
     http2: Http2Port | None,
     grpc: GrpcPort | None,
@@ -218,7 +249,12 @@ async def _serve(
         if local is not None:
             await stack.enter_async_context(local)
         upstreams = configured(config, os.environ, local)
-        app = stack.enter_context(ServerApp(manager, upstreams, client, config=config.server))
+        quotas = Quotas(config.quotas, time.monotonic)
+        access = Access(manager)
+        if identities is not None:
+            stack.push_async_callback(identities.aclose)
+            access = Guard(manager, identities, quotas)
+        app = stack.enter_context(ServerApp(manager, upstreams, client, access, config.server, quotas))
         server = Server(uvicorn_config(app, config), manager)
         if http2 is not None:
             server.beside.append(http2_listener(app, server, http2))
@@ -233,6 +269,7 @@ async def _serve(
         if grpc_server is not None:
             say(f"  gRPC       {grpc_server.address} ({'TLS' if grpc_server.is_secure else 'in the clear'})")
         say(f"  store      {manager.store.durability}")
+        say(f"  access     {'by token or key' if identities is not None else 'anybody who gets here'}")
         for upstream in upstreams:
             say(f"  upstream   {upstream}{' (default)' if upstream is upstreams.default else ''}")
         say("  Ctrl-C ends it")

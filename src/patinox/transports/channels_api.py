@@ -48,4 +48,5 @@ class ChannelsApi:
         if answer.wire is None or not answer.wire.controls:
             raise NotAcceptable("a channel is read as text/event-stream, application/x-ndjson or application/json")
         after = parse_after(request.headers.get("last-event-id") or query.get("after"))
-        return HttpReader(manager, self._access.channel(caller, name, Right.READ), CHANNEL, answer.wire, after)
+        channel, lasts_s = self._access.channel(caller, name, Right.READ), self._access.time_left_s(caller)
+        return HttpReader(manager, channel, CHANNEL, answer.wire, after, caller=caller, lasts_s=lasts_s)

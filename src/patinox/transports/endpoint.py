@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.routing import Match, Route
 
 from patinox.delivery.sink import Send
-from patinox.errors import InputError, LimitExceeded, PatinoxError
-from patinox.transports.http import Receive
+from patinox.errors import InputError, LimitExceeded, PatinoxError, Unauthenticated
+from patinox.transports.http import HEADERS, Receive
 
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 Handler = Callable[[Request], Awaitable[Asgi]]
@@ -48,6 +48,7 @@ class Reply:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Sends it."""
         headers = [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        headers += scope.get(HEADERS, ())
         if self.status != 204:
             headers.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -57,7 +58,11 @@ class Reply:
 
 def error_reply(error: PatinoxError) -> Reply:
     """The answer that says an error, before the first byte of anything else."""
-    headers = {"retry-after": str(max(1, round(error.retry_after_s)))} if isinstance(error, LimitExceeded) else {}
+    headers = {}
+    if isinstance(error, LimitExceeded):
+        headers["retry-after"] = str(max(1, round(error.retry_after_s)))
+    elif isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="patinox"'  # RFC 6750 §3
     return Reply({"error": error.as_dict()}, error.http_status, headers)
 
 

@@ -19,9 +19,12 @@ from patinox.delivery.gzip import GzipSink
 from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.wire import Wire
+from patinox.errors import Unauthenticated
 from patinox.formats.base import Format
 from patinox.manager import ActiveStream, StreamManager
+from patinox.manager.admission import Account
 from patinox.manager.channels import Channel
+from patinox.transports.access import ANYBODY, Caller, account_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,6 +33,9 @@ Headers = list[tuple[bytes, bytes]]
 
 CONNECTION = "patinox.connection"
 """The ASGI extension by which our own server offers its connection (`server/connection.py`)."""
+
+HEADERS = "patinox.headers"
+"""The key of a scope under which stand headers that whatever is answered has as well (name and value, as bytes)."""
 
 
 class Connection(Protocol):
@@ -82,12 +88,14 @@ class HttpReader:
     """One reader of one stream over one HTTP response; an ASGI application of one use.
 
     `fresh` says that the client holds nothing yet, so a foreign dialect needs its openers. `headers` are added to the
-    answer's; `audience` is who reads, for records that are addressed.
+    answer's; `audience` is who reads, for records that are addressed. `caller` is on whose account; after `lasts_s`
+    seconds it is cut off, for what it was let in by has expired. It can come back with its last event id.
     """
 
     def __init__(
         self, manager: StreamManager, stream: ActiveStream | Channel, format_: Format[Any], wire: Wire, after: After,
         *, fresh: bool = True, headers: tuple[tuple[str, str], ...] = (), audience: str | None = None,
+        caller: Caller = ANYBODY, lasts_s: float | None = None,
     ) -> None:  # fmt: skip
         self._manager = manager
         self._stream = stream
@@ -97,6 +105,8 @@ class HttpReader:
         self._fresh = fresh
         self._headers = headers
         self._audience = audience
+        self._caller = caller
+        self._lasts_s = lasts_s
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serves the response until its end, or until the client has gone.
@@ -106,7 +116,7 @@ class HttpReader:
         feed = self._stream.feed
         attachment = feed.attach(self._after, snapshots=self._wire.controls)
         compressed = self._manager.config.sse.compression and _accepts_gzip(scope)
-        headers = self._response_headers(attachment, compressed)
+        headers = [*self._response_headers(attachment, compressed), *scope.get(HEADERS, ())]
         if attachment.outcome is AttachOutcome.COMPLETE and isinstance(self._after, EventId):
             await send({"type": "http.response.start", "status": 204, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -115,10 +125,10 @@ class HttpReader:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
-        address = address_of(scope)
-        self._manager.admission.enter(feed, address)
+        account = account_of(self._caller, address_of(scope))
+        self._manager.admission.enter(feed, account)
         subscription = Subscription(feed, feed.view(self._format, self._wire), attachment, self._audience)
-        subscription.open(partial(self._manager.admission.leave, address))
+        subscription.open(self._when_left(subscription, account))
         connection = scope.get("extensions", {}).get(CONNECTION)
         if connection is not None and await self._hand_over(connection, subscription, headers, send, compressed):
             return
@@ -132,6 +142,19 @@ class HttpReader:
             await self._manager.fanout.drop(subscription)
             subscription.close()
             await asyncio.wait((watcher,))
+
+    def _when_left(self, subscription: Subscription, account: Account) -> Callable[[], None]:
+        leave = partial(self._manager.admission.leave, account)
+        if self._lasts_s is None:
+            return leave
+        over = Unauthenticated("the credential has expired")
+        timer = asyncio.get_running_loop().call_later(self._lasts_s, self._manager.fanout.end, subscription, over)
+
+        def left() -> None:
+            timer.cancel()
+            leave()
+
+        return left
 
     async def _serve(
         self, subscription: Subscription, opening: bytes, headers: Headers,

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from patinox.config.units import parse_duration
@@ -58,11 +57,10 @@ class StreamsApi:
         allowed = {"id", "metadata", "ttl", "retain", "on_abandon", "channel", "pipeline"}
         _refuse_unknown(body, allowed)
         pipelines = self._manager.pipelines
-        stream = await self._manager.create(
-            id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
+        stream = await self._access.create(
+            caller, id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
             retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), channel=_string(body, "channel"),
             producer=address_of(request.scope), pipeline=pipelines.asked_for(_string(body, "pipeline")),
-            tenant=caller.tenant, owner=caller.subject,
         )  # fmt: skip
         location = f"{request.scope.get('root_path', '')}/v1/streams/{stream.id}"
         return Reply(stream.describe(), 201, {"location": location})
@@ -95,7 +93,8 @@ class StreamsApi:
     async def read(self, request: Request) -> Asgi:
         """`GET /v1/streams/{id}`: live, or the snapshot, by `Accept` and `?format=`."""
         query, manager = request.query_params, self._manager
-        stream = await self._stream(request, Right.READ)
+        caller = await self._access.caller(request.scope)
+        stream = await self._access.open(caller, request.path_params["id"], Right.READ)
         ids = query.get("ids", request.headers.get("patinox-ids", "")).lower() in ("1", "true")
         accept = request.headers.get("accept")
         answer = negotiate(
@@ -103,13 +102,16 @@ class StreamsApi:
             ids=ids, retry_ms=round(manager.config.sse.retry_interval_s * 1000),
         )  # fmt: skip
         if answer.kind == "page":
-            return RedirectResponse(f"{self._playground}?stream={stream.id}", 303)
+            return Reply(status=303, headers={"location": f"{self._playground}?stream={stream.id}"})
         if answer.kind == "snapshot" or answer.wire is None:
             return Reply(stream.snapshot())
         last_event_id = request.headers.get("last-event-id")
         after = parse_after(last_event_id or query.get("after"))
         fresh = last_event_id is None and query.get("openers", "true").lower() not in ("0", "false")
-        return HttpReader(manager, stream, answer.format, answer.wire, after, fresh=fresh)
+        return HttpReader(
+            manager, stream, answer.format, answer.wire, after,
+            fresh=fresh, caller=caller, lasts_s=self._access.time_left_s(caller),
+        )  # fmt: skip
 
     async def facts(self, request: Request) -> Asgi:
         """`GET /v1/streams/{id}/facts`: what the list says of it, without its content."""
@@ -117,13 +119,14 @@ class StreamsApi:
 
     async def append(self, request: Request) -> Asgi:
         """`POST /v1/streams/{id}/chunks`, with `?final=true` to finish as well."""
-        stream, headers = await self._stream(request, Right.WRITE), request.headers
+        caller, headers = await self._access.caller(request.scope), request.headers
+        stream = await self._access.open(caller, request.path_params["id"], Right.WRITE)
         producer = parse_producer(
             headers.get("producer-id"), headers.get("producer-epoch"), headers.get("producer-seq")
         )
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         limit = self._manager.config.max_body_bytes
-        body = chunks(media_type, request.receive, limit)
+        body = chunks(media_type, self._access.metered(caller, request.receive), limit)
         push = Push(stream, producer)
         try:
             check_length(headers.get("content-length"), limit)

@@ -15,10 +15,11 @@ from typing import Any
 import grpc
 
 from patinox.delivery.subscription import Subscription
-from patinox.errors import InputError, PatinoxError, ReaderTooSlow, ShuttingDown
+from patinox.errors import InputError, PatinoxError, ReaderTooSlow, ShuttingDown, Unauthenticated
 from patinox.manager import ActiveStream, StreamManager
+from patinox.manager.admission import Account
 from patinox.manager.stream import parse_after
-from patinox.transports.access import Access, Right
+from patinox.transports.access import Access, Right, account_of
 from patinox.transports.grpc.appending import Appending
 from patinox.transports.grpc.calls import CallSink, Context, address_of, answered, refuse, scope_of
 from patinox.transports.grpc.facts import RETAIN, snapshot_message, stream_message
@@ -63,10 +64,9 @@ class StreamsService:
     async def create(self, request: pb.CreateRequest, context: Context) -> pb.CreateResponse:
         """A new, open stream."""
         caller = await self._access.enter(scope_of(context), Right.CREATE)
-        if request.channel:
-            self._access.channel(caller, request.channel, Right.WRITE)
         pipelines = self._manager.pipelines
-        stream = await self._manager.create(
+        stream = await self._access.create(
+            caller,
             id=request.id or None,
             metadata=from_struct(request.metadata),
             ttl_s=request.ttl.ToMilliseconds() / 1000 if request.HasField("ttl") else None,
@@ -75,8 +75,6 @@ class StreamsService:
             channel=request.channel or None,
             producer=address_of(context),
             pipeline=pipelines.asked_for(request.pipeline or None),
-            tenant=caller.tenant,
-            owner=caller.subject,
         )
         return pb.CreateResponse(stream=stream_message(stream))
 
@@ -97,26 +95,29 @@ class StreamsService:
     async def subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:
         """Reads a stream from a position on, until its end."""
         after = parse_after(request.after or None)
-        stream = await self._stream(request.stream, Right.READ, context)
-        address = address_of(context)
-        self._manager.admission.enter(stream.feed, address)
+        caller = await self._access.caller(scope_of(context))
+        stream = await self._access.open(caller, request.stream, Right.READ)
+        account = account_of(caller, address_of(context))
+        self._manager.admission.enter(stream.feed, account)
         self.readers += 1
-        context.add_done_callback(lambda _: self._left(address))  # type: ignore[arg-type]  # when its status has left too
+        context.add_done_callback(lambda _: self._left(account))  # type: ignore[arg-type]  # when its status has left too
         feed, fanout = stream.feed, self._manager.fanout
         subscription = Subscription(feed, feed.view(EVENTS, self._wire), feed.attach(after))
         subscription.open()
         try:
             opening = await subscription.opening(fresh=True)
             done = fanout.deliver(subscription, CallSink(context), opening)
-            await asyncio.wait((done,))
+            await asyncio.wait((done,), timeout=self._access.time_left_s(caller))
+            if not done.done():
+                fanout.end(subscription, Unauthenticated("the credential has expired"))
         finally:
             await fanout.drop(subscription)
             subscription.close()
         _raise_what_ended(done)
 
-    def _left(self, address: str) -> None:
+    def _left(self, account: Account) -> None:
         self.readers -= 1
-        self._manager.admission.leave(address)
+        self._manager.admission.leave(account)
 
     @answered
     async def cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:

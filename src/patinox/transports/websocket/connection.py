@@ -98,6 +98,7 @@ class WebSocketConnection:
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
         self._patience = asyncio.timeout(None)
+        over = self._until_expired()
         try:
             async with self._patience:
                 self._is_listening = True
@@ -109,9 +110,17 @@ class WebSocketConnection:
             pass  # it broke while something was said, or took nothing: then that is its ending
         finally:
             self._is_listening = False
+            if over is not None:
+                over.cancel()
             await self._leave()
         if self._ending is not None:
             await self._say_goodbye(*self._ending)
+
+    def _until_expired(self) -> asyncio.TimerHandle | None:
+        left_s = self.access.time_left_s(self.caller)
+        if left_s is None:
+            return None
+        return self._loop.call_later(left_s, self.close, CloseCode.POLICY, "the credential has expired")
 
     def close(self, code: CloseCode, reason: str = "") -> None:
         """Has the socket closed with this code, once; the first reason counts."""

@@ -21,25 +21,19 @@ from patinox.core.chunks import Text
 from patinox.core.codec import encode_data
 from patinox.delivery.driver import Driver
 from patinox.delivery.sink import Send
-from patinox.errors import ConnectionNotFound, InputError, LimitExceeded, PatinoxError, ShuttingDown
+from patinox.errors import ConnectionNotFound, Forbidden, InputError, LimitExceeded, PatinoxError, ShuttingDown
 from patinox.manager import ActiveStream, Relay, StreamManager
-from patinox.transports.access import Access, Caller
+from patinox.manager.admission import Account
+from patinox.transports.access import Access, Caller, account_of
 from patinox.transports.endpoint import error_reply
 from patinox.transports.http import CONNECTION, Receive, address_of
+from patinox.transports.origins import Door, chosen_subprotocol
 from patinox.transports.websocket import protocol
 from patinox.transports.websocket.connection import WebSocketConnection
-from patinox.transports.websocket.origins import Door, chosen_subprotocol
 from patinox.transports.websocket.outlet import AsgiOutlet, DirectOutlet, Outlet
 from patinox.transports.websocket.protocol import SUBPROTOCOL, Subscribe
 
 Scope = MutableMapping[str, Any]
-
-
-class Forbidden(PatinoxError):
-    """A handshake that this server does not take from there."""
-
-    code = "forbidden"
-    http_status = 403
 
 
 class UpgradeRequired(InputError):
@@ -56,19 +50,22 @@ class WebSocketHandler:
         app.router.routes.append(WebSocketRoute("/ws", hub))          # as an ASGI application
         await hub.handle_connection(websocket)                        # in an endpoint of your own
 
-    `allowed_origins` and `allowed_hosts` are added to those of `streaming.websocket`.
+    `allowed_origins` and `allowed_hosts` are added to those of `streaming.websocket`; `strict` is for a server of one's
+    own, which answers to no other names.
     """
 
     def __init__(
         self, manager: StreamManager, *, access: Access | None = None,
-        allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (), allowed_hosts: Iterable[str] = (), strict: bool = False,
     ) -> None:  # fmt: skip
         config = manager.config.websocket
         self._access = access if access is not None else Access(manager)
         self.manager = manager
         self.connections: dict[str, WebSocketConnection] = {}
         self._driver = Driver()
-        self._door = Door((*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts))
+        self._door = Door(
+            (*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts), strict=strict
+        )
         manager.on_drain(self._drain)
 
     def __repr__(self) -> str:
@@ -110,7 +107,8 @@ class WebSocketHandler:
             if connection_id in self.connections:
                 raise InputError(f"there is a connection {connection_id!r} already")
             caller = await self._access.caller(scope)
-            subprotocol = self._admit(scope, address)
+            account = account_of(caller, address)
+            subprotocol = self._admit(scope, account)
         except PatinoxError as error:
             await _refuse(error, scope, receive, send)
             return
@@ -121,9 +119,9 @@ class WebSocketHandler:
         except OSError:
             pass  # it left before it was let in
         finally:
-            self.manager.admission.leave(address)
+            self.manager.admission.leave(account)
 
-    def _admit(self, scope: Scope, address: str) -> str | None:
+    def _admit(self, scope: Scope, account: Account) -> str | None:
         refusal = self._door.refusal(scope)
         if refusal is not None:
             raise Forbidden(refusal)
@@ -133,7 +131,7 @@ class WebSocketHandler:
             raise InputError(str(error)) from error
         if self.manager.is_closing:
             raise ShuttingDown("the server is shutting down")
-        self.manager.admission.enter(None, address)
+        self.manager.admission.enter(None, account)
         return subprotocol
 
     async def _serve(

@@ -18,7 +18,7 @@ import msgspec
 from patinox.config.units import parse_duration
 from patinox.core.chunks import Error
 from patinox.core.codec import chunk_from_wire, parse_event_id
-from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamNotFound
+from patinox.errors import InputError, InvalidChunk, LimitExceeded, PatinoxError, StreamNotFound
 from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Right
@@ -69,9 +69,14 @@ class Router:
     async def take(self, text: str) -> None:
         """Carries out one message, and answers it. Raises OSError when the socket is gone."""
         try:
+            self._access.requested(self._caller)
+            self._access.received(self._caller, len(text))
             op = protocol.parse(text)
         except protocol.Malformed as error:
             await self._connection.refuse(error, error.ref)
+            return
+        except LimitExceeded as error:
+            await self._connection.refuse(error)
             return
         if not isinstance(op, Write | Finish):
             await self._carry_out(op)
@@ -122,14 +127,10 @@ class Router:
     # ── writing ──
 
     async def _create(self, op: Create) -> None:
-        self._access.check(self._caller, Right.CREATE)
-        if op.channel is not None:
-            self._access.channel(self._caller, op.channel, Right.WRITE)
-        stream = await self._manager.create(
-            id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=_ttl(op.ttl),
+        stream = await self._access.create(
+            self._caller, id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=_ttl(op.ttl),
             retain=op.retain, on_abandon=op.on_abandon, producer=self._connection.address or None,
             pipeline=self._manager.pipelines.asked_for(op.pipeline),
-            tenant=self._caller.tenant, owner=self._caller.subject,
         )  # fmt: skip
         await self._ok(op, stream=stream.id, **stream.describe())
 
