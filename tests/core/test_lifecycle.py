@@ -2,9 +2,9 @@
 
 import pytest
 
-from patinox.core.chunks import Outcome
-from patinox.core.lifecycle import ENDED, SIGNAL_OF, TRANSITIONS, Signal, State, step
-from patinox.errors import StreamClosed
+from patinox.core.chunks import Error, Outcome
+from patinox.core.lifecycle import ENDED, SIGNAL_OF, TRANSITIONS, Signal, State, outcome_of, step
+from patinox.errors import InputError, StreamClosed
 
 PAIRS = [(state, signal) for state in State for signal in Signal]
 
@@ -37,3 +37,18 @@ def test_every_outcome_has_the_signal_that_leads_to_the_state_of_its_name() -> N
     assert {step(State.OPEN, SIGNAL_OF[outcome]) for outcome in Outcome} == set(ENDED)
     for outcome in Outcome:
         assert step(State.OPEN, SIGNAL_OF[outcome]).value == outcome.value
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "meant"),
+    [(None, None, Outcome.COMPLETE), (None, Error("c", "m"), Outcome.FAILED), ("failed", None, Outcome.FAILED),
+     ("incomplete", Error("c", "m"), Outcome.INCOMPLETE), (Outcome.COMPLETE, None, Outcome.COMPLETE)],
+)  # fmt: skip
+def test_an_ending_means_what_is_said_of_it(said: Outcome | str | None, error: Error | None, meant: Outcome) -> None:
+    assert outcome_of(said, error) is meant
+
+
+@pytest.mark.parametrize(("said", "error"), [("won", None), ("", None), ("complete", Error("c", "m"))])
+def test_an_ending_that_contradicts_itself_is_refused(said: str, error: Error | None) -> None:
+    with pytest.raises(InputError, match="complete"):
+        outcome_of(said, error)

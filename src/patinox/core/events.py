@@ -238,7 +238,8 @@ class Native(Event, frozen=True):
     @property
     def is_malformed(self) -> bool:
         """Whether this is text that its dialect does not allow: it was kept, but could not be read."""
-        return bool(self.ext and self.ext.get(self.dialect, {}).get("raw"))
+        frame = (self.ext or {}).get(self.dialect)
+        return isinstance(frame, dict) and bool(frame.get("raw"))
 
 
 EVENTS: tuple[type[Event], ...] = (
