@@ -98,9 +98,10 @@ class Http2Peer:
     async def read_forever(self) -> None:
         with suppress(ConnectionError):
             while data := await self._reader.read(65536):
-                for event in self.connection.receive_data(data):
-                    self._take(event)
-                self.flush()
+                with suppress(h2.exceptions.ProtocolError):  # after GOAWAY, h2 takes nothing more
+                    for event in self.connection.receive_data(data):
+                        self._take(event)
+                    self.flush()
                 self._changed.set()
         self.is_closed = True
         self._changed.set()

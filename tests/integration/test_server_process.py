@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -229,3 +230,52 @@ async def refusing(http: aiohttp.ClientSession, url: str) -> None:
                 pass
         except aiohttp.ClientConnectionError:
             return
+
+
+async def test_http2_has_an_address_and_ends_with_the_server(tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    async with running("--http2-port", "0") as (process, _):
+        assert process.stdout is not None
+        found = ADDRESS.search((await process.stdout.readline()).decode())
+        assert found is not None
+        url = f"{found.group()}/v1/streams"
+        command = (curl, "--http2-prior-knowledge", "-sSN")
+        made = await asyncio.create_subprocess_exec(*command, url, "-d", '{"id": "a"}', stdout=PIPE)
+        await made.communicate()
+        reader = await asyncio.create_subprocess_exec(*command, f"{url}/a", stdout=PIPE, stderr=PIPE)
+        assert reader.stdout is not None
+        await reader.stdout.readuntil(b"event: position")
+        process.send_signal(signal.SIGTERM)
+        told, complaints = await reader.communicate()
+        assert await ended(process) == ""
+    assert (process.returncode, reader.returncode, complaints) == (0, 0, b"")
+    assert b'"outcome":"interrupted"' in told
+
+
+async def test_a_taken_http2_port_is_a_sentence_and_exit_3() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await start("--port", "0", "--http2-port", str(port), "--no-local-model")
+        complaints = await ended(process, 30)
+    assert process.returncode == 3
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use. Choose another with --http2-port" in complaints
+
+
+@pytest.mark.parametrize(
+    ("certificate", "said_of_it"), [("", "No such file"), ("nonsense", "cannot use the certificate")]
+)
+async def test_a_certificate_that_is_none_is_a_sentence_and_exit_3(
+    tmp_path: Path, certificate: str, said_of_it: str
+) -> None:
+    file = tmp_path / "cert.pem"
+    if certificate:
+        file.write_text(certificate)
+    process = await start("--http2-port", "0", "--tls-cert", str(file), "--tls-key", str(file), "--no-local-model")
+    complaints = await ended(process, 30)
+    assert process.returncode == 3
+    assert said_of_it in complaints
+    assert "Traceback" not in complaints

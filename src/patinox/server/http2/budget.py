@@ -6,9 +6,6 @@ so does sending on it what makes the server reset it (CVE-2025-8671, "made you r
 
 from __future__ import annotations
 
-_HEADER_BYTES = 9
-_RST_STREAM = 0x3
-
 
 class ResetBudget:
     """A bucket of `burst` resets, filled up by `per_second`. Time is an argument, in seconds."""
@@ -30,12 +27,3 @@ class ResetBudget:
         self._left = min(self._burst, self._left + elapsed_s * self._per_second) - count
         self._filled_at_s = now_s
         return self._left >= 0
-
-
-def count_resets(frames: bytes) -> int:
-    """How many RST_STREAM frames (RFC 9113 §6.4) there are among whole frames, as they go over the wire."""
-    count = at = 0
-    while at + _HEADER_BYTES <= len(frames):
-        count += frames[at + 3] == _RST_STREAM
-        at += _HEADER_BYTES + int.from_bytes(frames[at : at + 3], "big")
-    return count

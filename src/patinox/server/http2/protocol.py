@@ -21,7 +21,8 @@ from hyperframe.frame import GoAwayFrame
 
 from patinox.config.streaming import Http2Config
 from patinox.delivery.sink import start
-from patinox.server.http2.budget import ResetBudget, count_resets
+from patinox.server.http2.budget import ResetBudget
+from patinox.server.http2.frames import FrameLengths, count_resets
 from patinox.server.http2.outgoing import HIGH_WATER_BYTES, Outbox, Signal, Turns
 from patinox.server.http2.stream import Http2Stream
 
@@ -42,6 +43,7 @@ class Http2Protocol(H2Protocol):
         self._limits = limits
         self._send_deadline_s = send_deadline_s
         self._budget = ResetBudget(limits.reset_burst, limits.resets_per_second, asyncio.get_running_loop().time())
+        self._lengths = FrameLengths(self.connection.max_inbound_frame_size)
         self.is_leaving = False
         self._has_announced = False
         self.has_data: Signal = Signal()
@@ -61,6 +63,9 @@ class Http2Protocol(H2Protocol):
     async def initiate(self, headers: list[tuple[bytes, bytes]] | None = None, settings: bytes | None = None) -> None:
         """Sends the settings, and the window for all request bodies together."""
         self.connection.initiate_connection()
+        # Announced, and seen to by `_refusal`: h2 would end the connection, its other streams too.
+        self.connection.local_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = _LAST_STREAM_ID
+        self.connection.local_settings.acknowledge()
         if self._limits.connection_window > WINDOW_BYTES:
             self.connection.increment_flow_control_window(self._limits.connection_window - WINDOW_BYTES)
         await self._flush()
@@ -77,6 +82,9 @@ class Http2Protocol(H2Protocol):
         self.stream_buffers.clear()
 
     async def _receive(self, data: bytes) -> None:
+        if not self._lengths.admit(data):
+            await self.leave(ErrorCodes.FRAME_SIZE_ERROR)
+            return
         await self._flush()  # so that what is sent next was caused by what came
         try:
             events = self.connection.receive_data(data)
@@ -89,10 +97,13 @@ class Http2Protocol(H2Protocol):
         resets = cancelled + count_resets(answers)
         if answers:
             await self.send(RawData(data=answers))
-        if resets and not self._budget.spend(resets, asyncio.get_running_loop().time()):
+        if resets and not self._can_afford(resets):
             await self.leave(ErrorCodes.ENHANCE_YOUR_CALM)
             return
         await self._handle_events(events)
+
+    def _can_afford(self, resets: int) -> bool:
+        return self._budget.spend(resets, asyncio.get_running_loop().time())
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -102,7 +113,11 @@ class Http2Protocol(H2Protocol):
                 self._take_body(event)
             elif isinstance(event, h2.events.RequestReceived) and (reason := self._refusal(event)) is not None:
                 self.reset(event.stream_id, reason)
-                await self._announce_leaving()
+                if self.is_leaving:
+                    await self._announce_leaving()
+                elif not self._can_afford(1):
+                    await self.leave(ErrorCodes.ENHANCE_YOUR_CALM)
+                    return
             elif not isinstance(event, h2.events.PriorityUpdated):
                 await super()._handle_events([event])
         await self._flush()
@@ -115,7 +130,9 @@ class Http2Protocol(H2Protocol):
             self.give_back(event.stream_id, event.flow_controlled_length)
 
     def _refusal(self, request: h2.events.RequestReceived) -> ErrorCodes | None:
-        if self.is_leaving or self.applications >= self._limits.max_concurrent_streams:
+        most = self._limits.max_concurrent_streams
+        # Those that were cancelled count until their application has noticed.
+        if self.is_leaving or len(self.streams) >= most or self.applications >= most:
             return ErrorCodes.REFUSED_STREAM  # nothing was done for it, so the client may ask again
         return None if _is_plain(request.headers) else ErrorCodes.PROTOCOL_ERROR
 
@@ -241,7 +258,7 @@ class Http2Protocol(H2Protocol):
         No sooner: clients that are built on h2, such as httpx, take nothing more after it, not even the end of what
         they were reading. The frame is our own, for h2 would end everything with it.
         """
-        if not self.is_leaving or self._has_announced:
+        if self._has_announced:
             return
         self._has_announced = True
         frame = GoAwayFrame(0, last_stream_id=_LAST_STREAM_ID, error_code=ErrorCodes.NO_ERROR)
