@@ -394,7 +394,7 @@ async def test_a_closing_manager_lets_members_go_without_saying_that_the_channel
         await exchange.until(lambda: '"metadata"' in exchange.text)
         await manager.aclose()
         await exchange.finished()
-        assert [event for _, event, _ in events(exchange.text)] == ["position", "stream", "end"]
+        assert [event for _, event, _ in events(exchange.text)] == ["position", "stream", "goaway", "end"]
         assert events(exchange.text)[-1][2]["stream"] == "s"
 
 

@@ -57,6 +57,8 @@ class Transcript:
                 gap = _object(event.data)
                 self._gap = f"records {gap.get('from')} to {gap.get('to')} are gone; what follows comes after them"
                 return []
+            case "goaway":  # the server is about to leave; what reads this comes back by itself
+                return missed
             case "snapshot":
                 return self._snapshot(_object(event.data))
         try:

@@ -315,6 +315,14 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
         float,
         Duration("How long a shutdown waits for readers to take what is left.", most=HOUR_S, zero="no waiting"),
     ] = 5.0
+    drain_window_s: Annotated[
+        float,
+        Duration(
+            "Over how long a shutdown spreads the moments at which readers come back elsewhere; few take less.",
+            most=HOUR_S,
+            zero="all at once",
+        ),
+    ] = 10.0
     sse: SseConfig = msgspec.field(default_factory=SseConfig)
     websocket: WebSocketConfig = msgspec.field(default_factory=WebSocketConfig)
     http2: Http2Config = msgspec.field(default_factory=Http2Config)

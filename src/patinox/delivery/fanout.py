@@ -112,6 +112,17 @@ class Fanout:
         self.drop_nowait(subscription)
         self._finish(subscription, error)
 
+    def tell(self, subscription: Subscription, data: bytes) -> None:
+        """Has a reader at the head told something that is no record, before whatever comes next. Others are not."""
+        if data and subscription.sink is not None and subscription.task is None:
+            self._catch_up_later(subscription, None, data)
+
+    def send_off(self, subscription: Subscription, after_s: float) -> None:
+        """Ends the delivery to a reader, once it has what there is; it is told to come back in `after_s` seconds."""
+        subscription.leaves_after_s = after_s
+        if subscription.sink is not None and subscription.task is None:
+            self._catch_up_later(subscription, None)
+
     async def settle(self, timeout_s: float) -> None:
         """Waits until every subscription is done or dropped, `timeout_s` at most."""
         if self._subscriptions and timeout_s:
@@ -250,6 +261,9 @@ class Fanout:
                 if subscription.at_end:
                     break
                 if subscription.lag == 0 and subscription.view.primed:
+                    if subscription.leaves_after_s is not None:
+                        await self._say_farewell(subscription)
+                        break
                     subscription.task = None
                     subscription.view.parked[subscription] = None
                     return
@@ -258,6 +272,12 @@ class Fanout:
         except Exception as error:
             subscription.task = None
             self._finish(subscription, error)
+
+    async def _say_farewell(self, subscription: Subscription) -> None:
+        data = await subscription.farewell()
+        subscription.said_end = not subscription.view.wire.aborts
+        if data or subscription.said_end:
+            await self._write(subscription, data, final=subscription.said_end)
 
     async def _write(self, subscription: Subscription, data: bytes, *, final: bool) -> None:
         sink = subscription.sink

@@ -17,7 +17,7 @@ from patinox.core.attach import After, Attachment, Gap
 from patinox.core.chunks import Error, StreamChunk
 from patinox.delivery.feed import Feed
 from patinox.delivery.view import Batch, View
-from patinox.delivery.wire import gap_event, position_event
+from patinox.delivery.wire import gap_event, goaway_event, position_event
 from patinox.errors import ReaderTooSlow
 
 MAX_WRITE_BYTES = 64 * 1024
@@ -45,6 +45,7 @@ class Subscription:
         "gaps",
         "is_lost",
         "is_open",
+        "leaves_after_s",
         "quiet_ticks",
         "said_end",
         "since",
@@ -64,6 +65,7 @@ class Subscription:
         self.gaps: list[Gap] = []
         self.is_lost = False
         self.is_open = False
+        self.leaves_after_s: float | None = None
         self.quiet_ticks = 0
         self.said_end = False
         self.sink: Any = None
@@ -196,6 +198,21 @@ class Subscription:
         """Gives it up: who pulls gets `ReaderTooSlow` the next time; what is pushed is for the fan-out to end."""
         self.is_lost = True
 
+    def goodbye(self, after_s: float) -> bytes:
+        """What tells the reader where it stands, and to come back in `after_s` seconds; empty in a foreign dialect."""
+        return goaway_event(self.view.wire, after_s, f"{self.feed.log.epoch}-{self.cursor}")
+
+    async def farewell(self) -> bytes:
+        """What ends the reading of one that leaves (`leaves_after_s`): in a foreign dialect, that dialect's error."""
+        if self.view.wire.controls:
+            return self.goodbye(self.leaves_after_s or 0.0)
+        return await self._close(Error("restarting", "this server is restarting; ask again", retryable=True))
+
+    async def _close(self, error: Error) -> bytes:
+        self._jumped = True
+        chunk = StreamChunk(self.cursor + 1, error, 0.0, True, self.feed.log.epoch)
+        return await self.view.closing(self.cursor, chunk)
+
     async def _jump(self, last: int, reason: str = "evicted") -> Batch:
         gap = Gap(self.cursor + 1, last)
         self.gaps.append(gap)
@@ -203,10 +220,9 @@ class Subscription:
         if self.view.wire.controls:
             self.cursor = gap.last
             return Batch(gap_event(self.view.wire, gap), self.cursor)
-        self._jumped = True  # a foreign dialect cannot say a gap: it ends with that dialect's error
+        # A foreign dialect cannot say a gap: it ends with that dialect's error.
         error = Error("gap", f"records {gap.first} to {gap.last} are no longer kept", retryable=True)
-        chunk = StreamChunk(self.cursor + 1, error, 0.0, True, self.feed.log.epoch)
-        return Batch(await self.view.closing(self.cursor, chunk), self.cursor)
+        return Batch(await self._close(error), self.cursor)
 
     @property
     def must_abort(self) -> bool:

@@ -151,6 +151,14 @@ def gap_event(wire: Wire, gap: Gap) -> bytes:
     return wire.control("gap", gap)
 
 
+def goaway_event(wire: Wire, after_s: float, event_id: str) -> bytes:
+    """`goaway {after_s, position}`, with the id the reader stands at; over SSE `retry:` before it, for EventSource."""
+    if not wire.controls:
+        return b""
+    wait = retry(round(after_s * 1000)) if wire.type is StreamType.SSE else b""
+    return wait + wire.control("goaway", {"after_s": round(after_s, 3), "position": event_id}, event_id)
+
+
 def position_event(wire: Wire, outcome: AttachOutcome, event_id: str) -> bytes:
     """`position {outcome}`, with the id the reader stands at."""
     return wire.control("position", {"outcome": outcome, "id": event_id}, event_id)

@@ -14,7 +14,7 @@ from patinox.formats.base import Format, Frame, StreamHead, interrupted
 from patinox.formats.framing import EventStreamParser, LineParser, ServerSentEvent
 from patinox.incremental.assembler import Assembly
 
-_CONTROL = frozenset({"position", "gap", "snapshot"})
+_CONTROL = frozenset({"position", "gap", "snapshot", "goaway"})
 
 
 class NativeWriter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +35,7 @@ from patinox.formats.registry import builtin
 from patinox.manager.admission import Account, Admission
 from patinox.manager.channels import Channel, Channels
 from patinox.manager.creation import is_name, new_key, plain, random_word, stream_options
+from patinox.manager.departure import Departure, Guest
 from patinox.manager.figures import StreamFigures
 from patinox.manager.intake import Intake
 from patinox.manager.pipelines import PipelineChoice, Pipelines
@@ -78,7 +79,7 @@ class StreamManager:
         self._streams: dict[StreamKey, ActiveStream] = {}
         self._by_epoch: dict[tuple[str, str], ActiveStream] = {}
         self.channels = Channels(self, clock=clock, new_epoch=partial(random_word, 12))
-        self._on_drain: dict[Callable[[], None], None] = {}
+        self._on_drain: dict[Callable[[], Iterable[Guest]], None] = {}
         self._gone: dict[StreamKey, None] = {}
         self._pumps: dict[asyncio.Task[None], ActiveStream] = {}
         self._fanout: Fanout | None = None
@@ -317,19 +318,33 @@ class StreamManager:
         """Whether it takes nothing new any more."""
         return self._closing
 
-    def on_drain(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Has `callback` called when nothing new is taken any more, before the streams end. Returns what undoes it."""
+    def on_drain(self, callback: Callable[[], Iterable[Guest]]) -> Callable[[], None]:
+        """Has `callback` asked, when nothing new is taken any more, who is to go. Returns what undoes it."""
         self._on_drain[callback] = None
         return partial(self._on_drain.pop, callback, None)
 
+    def outlives(self, stream: ActiveStream) -> bool:
+        """Whether a stream goes on when this process ends: others have its store, and it is not filled from here."""
+        return self.store.is_shared and stream not in self._pumps.values()
+
     async def drain(self, reason: str = "the server is shutting down") -> None:
-        """Takes nothing new, and ends what runs as `interrupted`; every reader is told at once."""
-        self._closing = True
-        for callback in tuple(self._on_drain):
-            callback()
-        for stream in list(self._streams.values()):
-            stream.interrupt_nowait(reason)
+        """Takes nothing new, ends what ends with this process as `interrupted`, and sends every reader away.
+
+        Takes up to `drain_window` where what they read goes on elsewhere (`departure.py`). Idempotent.
+        """
+        if not self._closing:
+            self._closing = True
+            sockets = [guest for callback in tuple(self._on_drain) for guest in callback()]
+            if self._fanout is not None:
+                await Departure(self, sockets).run(reason)
+        await self.interrupt_all(reason)
         self.channels.close_nowait()
+
+    async def interrupt_all(self, reason: str) -> None:
+        """Ends every stream that does not outlive this process, and waits until its source is closed."""
+        for stream in list(self._streams.values()):
+            if not self.outlives(stream):
+                stream.interrupt_nowait(reason)
         if self._pumps:  # each was told to stop when its stream ended, and is closing its source
             await asyncio.wait(tuple(self._pumps))
 

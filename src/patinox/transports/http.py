@@ -78,7 +78,8 @@ class Handover:
 
     def _done(self, done: asyncio.Future[None]) -> None:
         self._subscription.close()
-        if done.cancelled() or self._subscription.must_abort:
+        is_leaving = self._subscription.leaves_after_s is not None  # it is not to ask again over this connection
+        if done.cancelled() or self._subscription.must_abort or is_leaving:
             self._connection.close()
         elif done.exception() is not None:  # it broke, or stalled beyond what it may: there is no end to be told
             self._connection.abort()

@@ -97,6 +97,7 @@ export class Reader {
       value = { text: data };
     }
     if (kind === "position") return this.#position(value.outcome, id);
+    if (kind === "goaway") return id ? this.#moveTo(id) : undefined;
     if (kind === "gap") return this.on.gap(value.from, value.to);
     const place = parseId(id);
     if (kind !== "snapshot" && isSeen(place, parseId(this.lastId))) return;

@@ -9,7 +9,7 @@ import { SseParser } from "./sse.js";
 import { refusal } from "./api.js";
 
 const KINDS = [
-  "message", "position", "gap", "snapshot", "end",
+  "message", "position", "gap", "snapshot", "goaway", "end",
   "text", "json", "binary",
   "run.start", "run.end", "step.start", "step.end", "message.start", "message.end",
   "block.start", "block.delta", "block.end",

@@ -12,7 +12,6 @@ wait for a stream that paces its writers.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import MutableMapping
 from functools import partial
 from typing import Any
@@ -129,13 +128,29 @@ class WebSocketConnection:
             if self._is_listening and self._patience is not None:
                 self._patience.reschedule(self._loop.time())
 
-    def drain(self) -> None:
-        """Tells the client that the server is about to close; closes when what it reads has ended."""
+    @property
+    def goes_on(self) -> bool:
+        """Whether its streams can be read on another node."""
+        return self.manager.store.is_shared
+
+    def tell(self, after_s: float) -> None:
+        """Tells the client when to come back, for the server is about to close; closes when what it reads has ended."""
         self._is_draining = True
-        after_s = round(self.manager.config.sse.retry_interval_s * random.uniform(0.2, 1.0), 3)
-        self.notify(protocol.goaway(after_s))
+        self.notify(protocol.goaway(after_s, self._positions()))
         if not self.readings:
             self._close_drained()
+
+    def send_off(self, after_s: float) -> None:
+        """Tells the client where it stands and when to come back, and closes."""
+        self._is_draining = True
+        self.notify(protocol.goaway(after_s, self._positions()))
+        self._close_drained()
+
+    def _positions(self) -> list[dict[str, str]]:
+        return [
+            {key[0]: key[1], "position": f"{reading.subscription.feed.log.epoch}-{reading.subscription.cursor}"}
+            for key, reading in self.readings.items()
+        ]
 
     def notify(self, message: bytes) -> None:
         """Sends one message without waiting for it; a client that takes nothing is not waited for."""

@@ -149,9 +149,8 @@ class WebSocketHandler:
         finally:
             del self.connections[connection_id]
 
-    def _drain(self) -> None:
-        for connection in tuple(self.connections.values()):
-            connection.drain()
+    def _drain(self) -> tuple[WebSocketConnection, ...]:
+        return tuple(self.connections.values())
 
     # ── what an application may do with its sockets ──
 

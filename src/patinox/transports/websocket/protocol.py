@@ -12,7 +12,7 @@ answer. What cannot be read is answered with an `error` that has the `ref` where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -190,6 +190,7 @@ def subscribed(target: tuple[str, str], ref: Ref, *, position: str, outcome: str
     return answer("subscribed", ref, {kind: name, "position": position, "outcome": outcome, **facts})
 
 
-def goaway(after_s: float) -> bytes:
-    """The server is about to close: come back after `after_s` seconds."""
-    return answer("goaway", None, {"after_s": after_s})
+def goaway(after_s: float, positions: Sequence[Mapping[str, str]] = ()) -> bytes:
+    """The server is about to close: come back after `after_s` seconds. `positions` are where each reading stands."""
+    told = {"positions": positions} if positions else {}
+    return answer("goaway", None, {"after_s": round(after_s, 3), **told})
