@@ -342,7 +342,7 @@ class TestLeaving:
 
         async def losing(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
             async def send_or_raise(message: Any) -> None:
-                if b'"t1"' in message.get("body", b""):  # not in an epoch that happens to have it
+                if b"t1 " in message.get("body", b""):  # not in an epoch that happens to have it
                     raise Lost
                 await send(message)
 
