@@ -12,11 +12,12 @@ from patinox.errors import ConfigError
 from patinox.validation.base import Action, LaneInfo, Policy
 from patinox.validation.frontier import ValidationStage
 from patinox.validation.json_schema import JsonSchema
+from patinox.validation.leads import leads
 from patinox.validation.length import Length
 from patinox.validation.patterns import Patterns, Rule
 from patinox.validation.personal import personal
 from patinox.validation.repetition import Repetition
-from patinox.validation.secrets import secrets
+from patinox.validation.secrets import SECRET_RULES, secrets
 from patinox.validation.words import Words
 
 CUT = Policy(action=Action.REDACT, replacement="")
@@ -282,3 +283,32 @@ def test_what_is_no_schema_or_lies_elsewhere_is_refused(schema: Any) -> None:
 def test_half_a_document_is_not_left_so_redacting_is_refused() -> None:
     with pytest.raises(ConfigError, match="block or pass"):
         JsonSchema(answer=SCHEMA, policy=Policy(action=Action.REDACT))
+
+
+# --- how a scan finds its places
+
+
+def test_prose_and_encoded_text_hold_no_beginning_of_a_key() -> None:
+    beginnings = leads(rule.pattern for rule in SECRET_RULES)
+    assert beginnings is not None
+    assert (
+        beginnings.search("The quick brown fox jumps over 12 lazy dogs. OgG7FvQfi40EPARyZZ7RvzE+Pnyva4hGPdBaKNQn ")
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "at"),
+    [
+        (r"(?<=key:)[a-z]{4}", "any key:abcd", 8),
+        (r"(?<!x)ab{1,3}c", "xabc abc", 5),
+        (r"(?:(?<!x)|(?<=y))ab", "xab ab", 1),
+        (r"(?<=a|b)cd", "xcd acd", 1),
+    ],
+)
+def test_a_beginning_is_never_passed_over(pattern: str, text: str, at: int) -> None:
+    beginnings = leads([pattern])
+    assert beginnings is not None
+    found = beginnings.search(text)
+    assert found is not None
+    assert found.start() == at

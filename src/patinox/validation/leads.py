@@ -99,11 +99,14 @@ def _member(kind: str, value: Any) -> str:
 
 
 def _guard(nodes: list[Any]) -> str:
-    """A lookbehind for one character that stands before everything else, which most rules begin with."""
-    if nodes and str(nodes[0][0]) == "ASSERT_NOT" and nodes[0][1][0] < 0:
-        inner = list(nodes[0][1][1])
-        if len(inner) == 1 and (one := _class(str(inner[0][0]), inner[0][1])) != _ANY:
-            return f"(?<!{one})"
+    """The lookbehind before everything else, with which most rules begin: for a literal, or against one character."""
+    if not nodes or str(nodes[0][0]) not in ("ASSERT", "ASSERT_NOT") or nodes[0][1][0] > 0:
+        return ""
+    inner = list(nodes[0][1][1])
+    if str(nodes[0][0]) == "ASSERT" and all(str(operation) == "LITERAL" for operation, _ in inner):
+        return "(?<=" + "".join(re.escape(chr(code)) for _, code in inner) + ")"
+    if str(nodes[0][0]) == "ASSERT_NOT" and len(inner) == 1 and (one := _class(str(inner[0][0]), inner[0][1])) != _ANY:
+        return f"(?<!{one})"
     return ""
 
 

@@ -138,15 +138,22 @@ class _Joined:
     def first(self, text: str, at: int, closed: bool) -> int:
         """The first place from `at` on where a match of one of the rules begins or may begin; else the end."""
         if self.leads is not None:
-            lead = self.leads.search(text, at)
-            if lead is None:
-                return len(text)
-            at = lead.start()
+            return self._first_led(self.leads, text, at, closed)
         found = self._match.search(text, at)
         first = found.start() if found else len(text)
         if not closed and (touching := self._undecided.search(text, at)):
             first = min(first, touching.start())
         return first
+
+    def _first_led(self, leads: re.Pattern[str], text: str, at: int, closed: bool) -> int:
+        # Only where a lead is the rules are put to the text: to search for them all is twenty times as slow.
+        lead = leads.search(text, at)
+        while lead is not None:
+            at = lead.start()
+            if self._match.match(text, at) or (not closed and self._undecided.match(text, at)):
+                return at
+            lead = leads.search(text, at + 1)
+        return len(text)
 
 
 class PatternScanner:
