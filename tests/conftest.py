@@ -2,9 +2,12 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from patinox.testing.servers import NatsServer, ValkeyServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,3 +28,17 @@ def chromium() -> str:
         if found := shutil.which(name):
             return found
     pytest.skip("no Chromium on PATH; Debian's package is `chromium`")
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A Valkey server for tests that leave it running and take names of their own."""
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """A NATS server with JetStream, for the same."""
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server

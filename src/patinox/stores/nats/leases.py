@@ -26,13 +26,17 @@ _KEEP_CLOSED_S = 3600  # that a stream is closed is told for so long, to whoever
 
 
 class Lease(msgspec.Struct, array_like=True):
-    """Of one stream. `seen_s` is when (of this node's clock) it was last spoken of."""
+    """Of one stream. `seen_s` is when (of this node's clock) it was last spoken of.
+
+    `is_claim`: nothing but its node's own beats tells of it.
+    """
 
     path: str
     node: str
     fence: int
     lease_s: float
     seen_s: float = 0.0
+    is_claim: bool = False
 
 
 class Beat(msgspec.Struct, array_like=True):
@@ -125,9 +129,9 @@ class LeaseTable:
         await self._connection.publish(self._subjects.meta("open", key), b"", ttl_s=_KEEP_CLOSED_S)
 
     def holder(self, key: StreamKey) -> tuple[str, int] | None:
-        """The node and fence of a stream's lease, if it is open."""
+        """The node and fence of a stream's lease, if it is open and more than a claim."""
         lease = self._leases.get(path_of(key))
-        return None if lease is None else (lease.node, lease.fence)
+        return None if lease is None or lease.is_claim else (lease.node, lease.fence)
 
     # ── all of them ──
 
@@ -190,7 +194,9 @@ class LeaseTable:
         with suppress(msgspec.MsgspecError):
             beat, now_s = _unpack_beat(data), self._clock()
             for path, fence in beat.fences.items():
-                self.put(Lease(path, beat.node, fence, beat.lease_s, now_s))
+                known = self._leases.get(path)
+                is_claim = known is None or known.is_claim or (known.node, known.fence) != (beat.node, fence)
+                self.put(Lease(path, beat.node, fence, beat.lease_s, now_s, is_claim))
             future = self._heard.get(beat.number)
             if future is not None and not future.done():
                 future.set_result(None)

@@ -209,11 +209,15 @@ class NatsStore:
             return set()
         await self._leases.beat(leases, node, lease_s)
         doubtful = [key for key, fence in leases.items() if self._leases.holder(key) != (node, fence)]
-        return {key for key in doubtful if not await self._holds(key, node, leases[key])}
+        return {key for key in doubtful if not await self._holds(key, node, leases[key], lease_s)}
 
-    async def _holds(self, key: StreamKey, node: str, fence: int) -> bool:
+    async def _holds(self, key: StreamKey, node: str, fence: int, lease_s: float) -> bool:
         last = await self._log.last(key)
-        return last is not None and (last.body.state.node, last.body.state.fence) == (node, fence)
+        state = State() if last is None else last.body.state
+        self._leases.forget(path_of(key))
+        if state.fence and not state.outcome:
+            self._leases.begin(key, state.node, state.fence, lease_s)
+        return (state.node, state.fence) == (node, fence)
 
     async def orphans(self, limit: int) -> Sequence[StreamKey]:
         """Open streams whose lease is over, as far as this node has seen."""
