@@ -18,7 +18,7 @@ INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip c
 	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check lint format types proto bench coverage frontier autobahn autobahn-deflate lock clean
+.PHONY: help install serve test check lint format types proto bench coverage frontier autobahn autobahn-deflate h2spec lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
@@ -67,6 +67,9 @@ autobahn: $(VENV)/.dev build/autobahn/.ready  ## Run the Autobahn WebSocket suit
 autobahn-deflate: $(VENV)/.dev build/autobahn/.ready  ## The same for permessage-deflate; takes an hour or so
 	@$(BIN)/python -m tests.conformance.autobahn build/autobahn '$(or $(CASES),$(DEFLATE_CASES))'
 
+h2spec: $(VENV)/.dev build/h2spec  ## Run h2spec against the server's HTTP/2, in the clear and over TLS; needs Go
+	@$(BIN)/python -m tests.conformance.h2spec build/h2spec
+
 lock: $(VENV)/.uv  ## Rewrite requirements/*.txt (ARGS=--upgrade for the newest versions)
 	@UV=$(BIN)/uv sh requirements/lock.sh $(ARGS)
 
@@ -106,3 +109,8 @@ build/autobahn/.ready: $(PATINOX_AUTOBAHN)/prepare.sh $(PATINOX_AUTOBAHN)/run.py
 	@rm -rf build/autobahn && mkdir -p build && cp -R "$(PATINOX_AUTOBAHN)" build/autobahn
 	@cd build/autobahn && bash prepare.sh >prepare.log 2>&1 || { tail -n 5 prepare.log >&2; exit 1; }
 	@touch $@
+
+build/h2spec:
+	@command -v go >/dev/null || { echo "h2spec is built with Go, which is not here." >&2; exit 1; }
+	@echo "==> building h2spec"
+	@mkdir -p build && GOBIN="$(CURDIR)/build" go install github.com/summerwind/h2spec/cmd/h2spec@latest

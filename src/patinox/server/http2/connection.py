@@ -8,7 +8,7 @@ from typing import Any
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event, Updated
+from hypercorn.events import Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
@@ -65,6 +65,8 @@ class Http2Connection(TCPServer):
         if isinstance(event, Updated):
             await self._updated(event.idle)
             return
+        if isinstance(event, RawData) and self.writer.transport.is_closing():
+            return  # what is read next is its end
         try:
             async with asyncio.timeout(self._send_deadline_s or None):
                 await super().protocol_send(event)
