@@ -83,6 +83,7 @@ async def test_a_taken_port_is_a_sentence_and_exit_3() -> None:
     ("arguments", "said_of_it"),
     [
         (("--host", "192.0.2.1", "--insecure", "--no-local-model"), "cannot listen on 192.0.2.1"),
+        (("--host", "0.0.0.0", "--no-local-model"), "lets other machines in, and nobody would be asked"),
         (("--store", "nosuch://x", "--no-local-model"), "nosuch://x"),
     ],
 )

@@ -14,6 +14,7 @@ from patinox import __version__
 from patinox.cli.main import main
 from patinox.config import Config
 from patinox.formats.registry import builtin
+from patinox.server.auth.keys import Keys
 
 
 def run(*words: str, env: dict[str, str] | None = None, typed: str = "") -> Result:
@@ -201,3 +202,18 @@ def test_without_click_the_command_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=dict(os.environ))
     assert done.returncode == 3
     assert done.stderr == 'The patinox command needs its server extra: pip install "patinox[server]"\n'
+
+
+def test_a_key_is_shown_once_and_its_settings_hold_the_hash_alone() -> None:
+    result = CliRunner().invoke(main, ["key", "mobile-app"])
+    key = result.stderr.rpartition(": ")[2].strip()
+    (configured,) = Config.from_toml(result.stdout).auth.keys
+    assert key.startswith("patinox_")
+    assert key not in result.stdout
+    assert (configured.name, Keys([configured]).caller(key).subject) == ("mobile-app", "key:mobile-app")
+
+
+def test_a_key_needs_a_name_that_may_stand_in_the_settings() -> None:
+    result = CliRunner().invoke(main, ["key", "Mobile App"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "lower-case letters" in result.stderr
