@@ -2,7 +2,7 @@
 
     from patinox.asgi import PatinoxApp, sse_response
 
-    app.mount("/live", PatinoxApp(manager))               # all calls on streams, in FastAPI, Starlette, Litestar, …
+    app.mount("/live", PatinoxApp(manager))               # all calls on streams; in any ASGI framework
     return await sse_response(request, manager.relay(…))  # one endpoint that streams, and resumes, an answer
     app.router.routes.append(WebSocketRoute("/ws", websocket_endpoint(manager)))          # many streams on one socket
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -27,7 +28,7 @@ from patinox.manager.admission import Account
 from patinox.manager.stream import parse_after
 from patinox.transports import channels_api
 from patinox.transports.access import Access
-from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply
+from patinox.transports.endpoint import Asgi, Endpoint, Reply, error_reply, not_found
 from patinox.transports.http import HttpReader, Receive, address_of
 from patinox.transports.negotiation import negotiate, without_page
 from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
@@ -55,14 +56,14 @@ class PatinoxApp:
         door = access if access is not None else Access(self.manager)
         self.websockets = WebSocketHandler(self.manager, access=door)
         calls = (*routes(door), *channels_api.routes(door), *websocket.routes(self.websockets))
-        self._router = Router(calls)
+        self._router = Router(calls, default=not_found, redirect_slashes=False)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one connection, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await self._router(scope, receive, send)
+            await self._router(_as_mounted(scope), receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -76,6 +77,18 @@ class PatinoxApp:
                     await self.manager.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _as_mounted(scope: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The scope with the whole path, and what of it is the mount's as `root_path`, as ASGI has it.
+
+    A framework's mount may cut its prefix off and not say so, and add a slash at the end (Litestar does both).
+    """
+    path = scope["path"].rstrip("/")
+    asked = unquote(scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")).rstrip("/")
+    if not scope.get("root_path") and asked != path and asked.endswith(path):
+        return {**scope, "path": asked, "root_path": asked[: len(asked) - len(path)]}
+    return scope if path == scope["path"] else {**scope, "path": path or "/"}
 
 
 def websocket_endpoint(

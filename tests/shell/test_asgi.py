@@ -239,6 +239,24 @@ class TestPatinoxApp:
         read = await client.request("GET", made.headers["location"], headers={"accept": "text/plain"})
         assert read.text == "x"
 
+    async def test_a_mount_that_cuts_its_prefix_off_and_adds_a_slash_is_understood(
+        self, manager: StreamManager
+    ) -> None:
+        async def mount(scope: Any, receive: Any, send: Any) -> None:  # as Litestar hands a request on
+            cut = scope["path"].removeprefix("/live") + "/"
+            raw = scope["path"].encode()
+            await PatinoxApp(manager)({**scope, "path": cut, "raw_path": raw, "root_path": ""}, receive, send)
+
+        client = AsgiClient(mount)
+        made = await client.request("POST", "/live/v1/streams", json={"id": "s"})
+        assert (made.status, made.headers["location"]) == (201, "/live/v1/streams/s")
+        read = await client.request("GET", "/live/v1/streams/s", headers={"accept": "application/json"})
+        assert read.json()["id"] == "s"
+
+    async def test_a_path_that_is_not_there_is_an_error_like_all_others(self, manager: StreamManager) -> None:
+        answer = await AsgiClient(PatinoxApp(manager)).request("GET", "/nosuch")
+        assert (answer.status, answer.json()["error"]["code"]) == (404, "no_such_path")
+
     async def test_two_hundred_viewers_that_attach_at_different_times_see_the_same_text(
         self, manager: StreamManager
     ) -> None:

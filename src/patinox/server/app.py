@@ -24,18 +24,11 @@ from patinox.server.loop_delay import LoopDelay
 from patinox.server.quotas import Quotas
 from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
-from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
+from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, not_found
 from patinox.transports.http import Receive
 from patinox.transports.websocket import hub as websocket
 from patinox.transports.websocket.hub import WebSocketHandler
 from patinox.web import CONTENT_SECURITY_POLICY, Asset, load_assets
-
-
-class NotFound(PatinoxError):
-    """No such path."""
-
-    code = "no_such_path"
-    http_status = 404
 
 
 class NotInstalled(PatinoxError):
@@ -80,7 +73,7 @@ class ServerApp:
                 *(self._metrics() if config.metrics.enabled else ()),
                 *_pages(),
             ],
-            default=_not_found,
+            default=not_found,
             redirect_slashes=False,
         )
         self._border = Border(router, hosts=hosts, origins=origins, quotas=quotas)
@@ -102,13 +95,6 @@ class ServerApp:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request."""
         await self._border(scope, receive, send)
-
-
-async def _not_found(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008})  # before accepting: servers answer 403
-        return
-    await error_reply(NotFound(f"there is nothing at {scope.get('path', '')[:200]}"))(scope, receive, send)
 
 
 async def _no_metrics(request: Request) -> Asgi:

@@ -24,6 +24,13 @@ Handler = Callable[[Request], Awaitable[Asgi]]
 _log = logging.getLogger(__name__)
 
 
+class NoSuchPath(PatinoxError):
+    """There is nothing there."""
+
+    code = "no_such_path"
+    http_status = 404
+
+
 class MethodNotAllowed(InputError):
     """The path is there, and takes other methods."""
 
@@ -64,6 +71,14 @@ def error_reply(error: PatinoxError) -> Reply:
     elif isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="patinox"'  # RFC 6750 §3
     return Reply({"error": error.as_dict()}, error.http_status, headers)
+
+
+async def not_found(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """What a router does with a path that it doesn't know."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})  # before accepting: servers answer 403
+        return
+    await error_reply(NoSuchPath(f"there is nothing at {scope.get('path', '')[:200]}"))(scope, receive, send)
 
 
 class Endpoint:
