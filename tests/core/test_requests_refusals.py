@@ -60,6 +60,18 @@ CASES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     (
         "openai-chat",
         "anthropic",
+        asking("openai-chat", tool_choice={"type": "function", "function": {"name": "f", "odd": 1}, "more": 1}),
+        ["tool_choice.more", "tool_choice.function.odd"],
+    ),
+    (
+        "openai-responses",
+        "anthropic",
+        asking("openai-responses", tool_choice={"type": "function", "name": "f", "odd": 1}),
+        ["tool_choice.odd"],
+    ),
+    (
+        "openai-chat",
+        "anthropic",
         saying("openai-chat", {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}),
         ["messages[0].content[0] (…)"],
     ),

@@ -165,9 +165,15 @@ def read_choice(fields: Fields, within: str) -> ToolChoice | None:
             return None
         case "auto" | "none" | "required":
             return ToolChoice(value, at)
-        case {"type": "function", **rest}:
-            inner = rest.get(within) if within else rest
-            if isinstance(inner, dict) and isinstance(name := inner.get("name"), str):
+        case {"type": "function"}:
+            choice = Fields(value, at, fields.refused)
+            choice.take("type")
+            inner = choice.object(within) if within else choice
+            name = None if inner is None else inner.text("name")
+            if inner is not None and name is not None:
+                choice.close()
+                if inner is not choice:
+                    inner.close()
                 return ToolChoice("named", at, name)
     fields.refused.append(f"{at} ({value.get('type') if isinstance(value, dict) else value})")
     return None
