@@ -26,7 +26,7 @@ from patinox.testing.upstream import ScriptedUpstream, words
 ROOT = Path(__file__).parents[2]
 _GENERATED = ("config.md", "benchmarks.md")
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in _GENERATED)]
-HERE = "//127.0.0.1:8787"
+HERE, HTTP2 = "//127.0.0.1:8787", "//127.0.0.1:8788"
 EPOCH = "6ySdizoOXrH9"
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _STREAM = re.compile(r"/v1/streams/([\w.-]+)")
@@ -60,6 +60,11 @@ def expectation(printed: list[str]) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
+def at(server: Serving, text: str) -> str:
+    """The text with the addresses that a server really has, of HTTP/1.1 and HTTP/2."""
+    return text.replace(HERE, server.url.removeprefix("http:")).replace(HTTP2, server.http2_url.removeprefix("http:"))
+
+
 def run(program: str) -> None:
     """Runs a program as `python FILE` would, in a thread: it has an event loop of its own, if any."""
     exec(compile(program, "<a page>", "exec"), {"__name__": "__main__"})
@@ -73,7 +78,7 @@ async def output(*command: str) -> str:
 
 
 async def check(command: Command, server: Serving) -> None:
-    text = command.text.replace(HERE, server.url.removeprefix("http:"))
+    text = at(server, command.text)
     named = _STREAM.search(text)
     stream = server.manager.held(StreamKey("", named[1])) if named is not None else None
     epoch = stream.epoch if stream is not None else EPOCH
@@ -87,11 +92,11 @@ async def check(command: Command, server: Serving) -> None:
 async def test_what_a_page_shows_is_what_happens(page: Path) -> None:
     async with (
         ScriptedUpstream(words("The sea ", "remembers ", "every ", "ship.")) as upstream,
-        serving({"local": upstream.url}) as server,
+        serving({"local": upstream.url}, server__http2_port=0) as server,
     ):
         for language, block in blocks(page):
             if language == "python":
-                await asyncio.to_thread(run, block.replace(HERE, server.url.removeprefix("http:")))
+                await asyncio.to_thread(run, at(server, block))
             else:
                 for command in commands(block):
                     if command.text.startswith("curl "):
