@@ -16,7 +16,7 @@ import grpc
 import pytest
 from tests.certificates import self_signed
 from tests.grpc_peer import events, kinds, text
-from tests.integration.test_server_process import ended, running, start
+from tests.processes import ended, running, start
 from tests.serving import Serving, serving
 
 from patinox.transports.grpc.generated import streams_pb2 as pb

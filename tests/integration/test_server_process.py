@@ -4,56 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import shutil
 import signal
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.processes import ADDRESS, ended, running, start
 from tests.serving import ASK
 
 from patinox.testing.upstream import Answer, Gate, ScriptedUpstream, role, said
 
 pytestmark = pytest.mark.server
 
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
-COMMAND = (sys.executable, "-m", "patinox.cli.main", "serve")
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-
-
-async def start(*arguments: str) -> Process:
-    environment = {**os.environ, "NO_COLOR": "1", "COVERAGE_PROCESS_START": ""}
-    return await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE, env=environment)
-
-
-@asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[tuple[Process, str]]:
-    """A server on a free port, and its address as it printed it."""
-    process = await start("--port", "0", "--no-local-model", *arguments)
-    try:
-        assert process.stdout is not None
-        line = (await process.stdout.readline()).decode()
-        found = ADDRESS.search(line)
-        assert found is not None, f"{line!r}, {(await process.communicate())[1].decode()!r}"
-        yield process, found.group()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
-
-
-async def ended(process: Process, within_s: float = 5) -> str:
-    """Waits for its end, and gives what it printed on stderr."""
-    async with asyncio.timeout(within_s):
-        _, complaints = await process.communicate()
-    return complaints.decode()
 
 
 async def test_it_prints_its_address_and_answers_there(upstream: ScriptedUpstream, http: aiohttp.ClientSession) -> None:

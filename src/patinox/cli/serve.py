@@ -68,11 +68,12 @@ def serve(
             "server.insecure": insecure,
             "server.local_model": local_model,
         }
-        settings = Config.load(path, os.environ, overrides | upstream_overrides(upstreams))
+        overrides |= upstream_overrides(upstreams)
+        settings = Config.load(path, os.environ, overrides)
     # The server's own imports take longer than every other command does.
     try:
         run = importlib.import_module("patinox.server.run")
     except ModuleNotFoundError as error:
         hint = f'{error.name} is not installed: pip install "patinox[server]"'
         raise NotStarted(f"the server could not start: {hint}") from error
-    click.get_current_context().exit(run.serve(settings))
+    click.get_current_context().exit(run.serve(settings, load=lambda: Config.load(path, os.environ, overrides)))

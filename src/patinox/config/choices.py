@@ -50,6 +50,22 @@ class Dialect(StrEnum):
     OLLAMA = "ollama"
 
 
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """How much of its own the server logs."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class ProcessorName(StrEnum):
     """What a pipeline may do to text."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
-from patinox.config.choices import Dialect
+from patinox.config.choices import Dialect, LogFormat, LogLevel
 from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
 from patinox.config.pipelines import OPTIONAL_PIPELINE_PATTERN
 from patinox.config.quantities import Count, Duration, Port
@@ -91,6 +91,21 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         ),
     ] = ""
 
+    log_format: Annotated[
+        LogFormat,
+        Choice("How a log line is written; `json` is one object a line, with stream and trace ids.", LogFormat),
+    ] = LogFormat.TEXT
+    log_level: Annotated[
+        LogLevel, Choice("How much is logged; `info` has a line for each stream that begins or ends.", LogLevel)
+    ] = LogLevel.WARNING
+    drain_delay_s: Annotated[
+        float,
+        Duration(
+            "How long a server that SIGTERM has told to end stays open, not ready, for a load balancer to notice.",
+            most=DAY_S,
+            zero="no longer than it takes",
+        ),
+    ] = 0.0
     metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
 
     @classmethod

@@ -45,6 +45,10 @@ class Admission:
     def __repr__(self) -> str:
         return f"<Admission {self.connections} connections>"
 
+    def configure(self, config: StreamingConfig) -> None:
+        """Goes by other limits from now on; whoever was let in stays."""
+        self._config = config
+
     def enter(self, feed: Feed | None, account: Account) -> None:
         """Lets a reader in, to be let out with `leave`. Raises `LimitExceeded`."""
         self.check(feed, account)

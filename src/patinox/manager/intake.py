@@ -113,7 +113,7 @@ class Intake:
 
     def _failed(self, error: PatinoxError) -> None:
         # Its cause may quote what was to be withheld, so it is not logged.
-        _log.warning("stream %s: %s", self._stream.id, error.message)
+        _log.warning("the pipeline failed", extra={"stream": self._stream.id, "code": error.code})
         self._stream.fail_nowait(error)
 
     async def _take(self, released: list[Any]) -> None:
@@ -177,7 +177,7 @@ class Intake:
         try:
             self._append_ready_nowait()
         except PatinoxError as error:
-            _log.debug("stream %s: nothing leaves now: %s", self._stream.id, error.message)
+            _log.debug("nothing leaves now", extra={"stream": self._stream.id, "code": error.code})
 
     async def _await_answers(self) -> None:
         try:
@@ -186,7 +186,7 @@ class Intake:
                 async with self._turn:
                     await self._take(await self._through(self._pipeline.feed, []))
         except PatinoxError as error:
-            _log.debug("stream %s: %s", self._stream.id, error.message)
+            _log.debug("the pipeline is over", extra={"stream": self._stream.id, "code": error.code})
         except Exception as error:
             self._failed(PipelineFailed(f"a stage of the pipeline failed: {type(error).__name__}"))
         finally:

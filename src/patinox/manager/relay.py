@@ -67,10 +67,10 @@ async def pump(source: Source, stream: ActiveStream) -> None:
                     return
         await _end(stream, source.ending)
     except StreamClosed:
-        _log.debug("stream %s ended before its source", stream.id)
+        _log.debug("it ended before its source", extra={"stream": stream.id})
     except Exception as error:
         if not isinstance(error, PatinoxError):
-            _log.warning("the source of stream %s failed", stream.id, exc_info=error)
+            _log.warning("its source failed", exc_info=error, extra={"stream": stream.id})
         if stream.is_open:
             await stream.fail(error_of(error))
     finally:

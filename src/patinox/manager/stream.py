@@ -314,7 +314,7 @@ class ActiveStream:
         self.log.window.release(None)  # the end is not refused for want of room
         chunk = self._append(record, payload, final=True)
         self.ended_s = chunk.timestamp
-        self.manager.figures.ended[outcome] += 1
+        self.manager.figures.ended_as(outcome, self, record)
         self._stop_abandon_timer()
         if self.intake is not None:
             self.intake.discard()

@@ -160,7 +160,7 @@ class StreamManager:
             stream.intake = Intake(handler, stream)
         self.store.create_nowait(stream.facts, "", 0)
         self._streams[key] = self._by_epoch[tenant, head.epoch] = stream
-        self.figures.created += 1
+        self.figures.begun(stream)
         if room is not None:
             self.channels.enrol(stream, room)
         return stream
@@ -310,6 +310,11 @@ class StreamManager:
             **self.figures.as_dict(),
             "refused": dict(self.admission.refused),
         }
+
+    def configure(self, config: StreamingConfig) -> None:
+        """Goes by other settings from now on: limits at once, the rest for what begins (`config/reloading.py`)."""
+        self.config = config
+        self.admission.configure(config)
 
     # ── shutdown ──
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 
 from patinox.config import ServerConfig
+from patinox.core.trace import CURRENT, parse_traceparent
 from patinox.delivery.sink import Send
 from patinox.errors import PatinoxError
 from patinox.gateway.client import UpstreamClient
@@ -93,7 +94,11 @@ class ServerApp:
         return Metrics(self.manager, self.websockets, self.loop_delay).routes()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serves one request."""
+        """Serves one request, on behalf of the trace that it belongs to."""
+        for name, value in scope.get("headers", ()):
+            if name == b"traceparent":
+                CURRENT.set(parse_traceparent(value.decode("latin-1")))
+                break
         await self._border(scope, receive, send)
 
 

@@ -1,10 +1,11 @@
 """Starting and ending the server.
 
-    bind → manager, client and model are entered → serve → a signal → streams end and tell their readers → exit
+    bind → manager, client and model are entered → serve → a signal → not ready → readers are sent away → exit
 
-The listening socket is ours, so a taken port is a sentence and exit code 3. On SIGINT and SIGTERM every running stream
-ends as `interrupted` at once; its readers are told, and the server leaves when they have been, or after
-`drain_timeout`. A second signal leaves without waiting.
+The listening socket is ours, so a taken port is a sentence and exit code 3. On SIGINT and SIGTERM the server says that
+it is not ready, which SIGTERM has it wait for (`drain_delay`). Then what ends with it ends as `interrupted`, readers
+are sent away (`manager/departure.py`), and it leaves when they have what is left, or after `drain_timeout`. A second
+signal leaves without waiting. SIGHUP has the settings read again (`presence.py`).
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ from patinox.gateway.upstreams import configured
 from patinox.manager import StreamManager
 from patinox.manager.pipelines import Pipelines
 from patinox.manager.recipes import configured_pipelines
+from patinox.server import logs
 from patinox.server.app import ServerApp
 from patinox.server.auth.guard import Guard
 from patinox.server.auth.identities import Identities
 from patinox.server.connection import StreamingHttpProtocol
 from patinox.server.listening import CouldNotStart, GrpcPort, Http2Port, address, bind, open_grpc, open_http2
+from patinox.server.notify import Notifier
+from patinox.server.presence import Load, Presence
 from patinox.server.quotas import Quotas
 from patinox.server.websocket import websocket_protocol
 from patinox.stores.memory import MemoryStore
@@ -49,10 +53,13 @@ _OTHER_FILES = 256  # beside the readers: upstreams, logs, the model, the event 
 Say = Callable[[str], None]
 
 
-def serve(config: Config, say: Say | None = None) -> int:
-    """Runs the server until it is told to end; returns the exit code. `say` takes lines for the user."""
+def serve(config: Config, say: Say | None = None, load: Load | None = None) -> int:
+    """Runs the server until it is told to end; returns the exit code.
+
+    `say` takes lines for the user; `load` reads the settings anew, on SIGHUP.
+    """
     tell = say if say is not None else _print
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logs.set_up(config.server.log_level, config.server.log_format)
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     with ExitStack() as stack:
         try:
@@ -72,7 +79,7 @@ def serve(config: Config, say: Say | None = None) -> int:
         signals = stack.enter_context(EndSignals())
         run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
         try:
-            run(_serve(config, pipelines, identities, listener, http2, grpc, tell, signals))
+            run(_serve(config, pipelines, identities, listener, http2, grpc, tell, signals, load))
         except CouldNotStart as error:
             return _refused(error)
     return OK
@@ -102,6 +109,14 @@ def raise_open_files(max_connections: int) -> None:
             f"and this process may have {hard}. Set it to {max(1, hard - _OTHER_FILES)} or less, or raise the limit "
             "(ulimit -n)."
         )
+
+
+def check_open_files(config: Config) -> None:
+    """Raises `ConfigError` for more connections than this process can have, as settings that are read again may ask."""
+    try:
+        raise_open_files(config.streaming.sse.max_connections)
+    except CouldNotStart as error:
+        raise ConfigError(str(error)) from error
 
 
 def check_store(config: Config) -> None:
@@ -150,6 +165,7 @@ class EndSignals:
 
     def __init__(self) -> None:
         self.asked = False
+        self.at_once = False
         self._server: Server | None = None
         self._before: dict[int, Any] = {}
 
@@ -170,7 +186,7 @@ class EndSignals:
         if self.asked:
             # Nothing is waited for: the embedded model hangs on a pipe of ours, and leaves when that closes.
             os._exit(INSISTED)
-        self.asked = True
+        self.asked, self.at_once = True, number == signal.SIGINT
         if self._server is not None:
             self._server.should_exit = True
 
@@ -192,11 +208,19 @@ class Beside(Protocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, but the streams end before it waits for the connections that carry them."""
+    """uvicorn's server, but the streams end before it waits for the connections that carry them.
 
-    def __init__(self, config: uvicorn.Config, manager: StreamManager) -> None:
+    `presence` and `signals` are there where it is a process of its own.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, manager: StreamManager, presence: Presence | None = None,
+        signals: EndSignals | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(config)
         self._manager = manager
+        self._presence = presence
+        self._signals = signals
         self.beside: list[Beside] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -204,6 +228,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         for listener in self.beside:
             await listener.start()
+        if self._presence is not None:
+            self._presence.started()
 
     def make_protocol(self) -> asyncio.Protocol:
         """The protocol for a connection that another listener has accepted."""
@@ -218,6 +244,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens no more, ends all streams, lets their readers take what is left, and ends the connections."""
+        if self._presence is not None:
+            await self._presence.leaving(at_once=self._signals is None or self._signals.at_once)
         for server in self.servers:
             server.close()
         for listener in self.beside:
@@ -228,6 +256,8 @@ class Server(uvicorn.Server):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.abort()
+        if self._presence is not None:
+            self._presence.left()
 
 
 async def _serve(
@@ -239,6 +269,7 @@ async def _serve(
     grpc: GrpcPort | None,
     say: Say,
     signals: EndSignals,
+    load: Load | None,
 ) -> None:
     async with AsyncExitStack() as stack:
         manager = await stack.enter_async_context(
@@ -255,7 +286,9 @@ async def _serve(
             stack.push_async_callback(identities.aclose)
             access = Guard(manager, identities, quotas)
         app = stack.enter_context(ServerApp(manager, upstreams, client, access, config.server, quotas))
-        server = Server(uvicorn_config(app, config), manager)
+        notifier = Notifier(os.environ)
+        presence = Presence(config, manager, app.health, notifier, say, load=load, check=check_open_files)
+        server = Server(uvicorn_config(app, config), manager, presence, signals)
         if http2 is not None:
             server.beside.append(http2_listener(app, server, http2))
         grpc_server = None if grpc is None else grpc_listener(app, grpc)

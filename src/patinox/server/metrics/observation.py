@@ -27,8 +27,11 @@ LIMITS = (
     "max_connections",
     "max_connections_per_address",
     "max_connections_per_stream",
+    "max_connections_per_tenant",
+    "max_connections_per_user",
     "max_streams",
     "max_streams_per_producer",
+    "max_streams_per_tenant",
 )
 
 
