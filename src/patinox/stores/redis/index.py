@@ -94,7 +94,7 @@ class Index:
                 await self.hold([key], int(facts[0]) / 1000)
             elif word == b"ended":
                 await self.end([key])
-            else:
+            elif word != b"wait":
                 await self.drop(key)
         return found
 

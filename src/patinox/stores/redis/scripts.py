@@ -3,6 +3,9 @@
 Each script's keys lie in one hash slot: those of one stream, or those of the index. Times are the engine's own
 (`TIME`); the times that streams tell (`ended`) pass through as text, since Lua would round them.
 
+While a lease was running out the engine may have been away, so that nobody could renew it: after a start of the engine
+a lease's length passes before any is over (`wait`).
+
 An append is one blob, of words that each have their length before them (4 bytes, big-endian): fence, after, size,
 outcome, end (both empty while it is open), epoch, how many words of producers follow, these, the chunks.
 
@@ -128,11 +131,13 @@ LEASE_STATE = (
     _NOW
     + """
 local now = now_ms()
+local up_ms = 1000 * string.match(redis.call('INFO', 'server'), 'uptime_in_seconds:(%d+)')
 local said = {}
 for i, record in ipairs(KEYS) do
   local was = redis.call('HMGET', record, 'fence', 'outcome', 'until', 'lease', 'ended', 'ttl')
   if not was[1] then said[i] = {'none'}
   elseif was[2] then said[i] = {'ended', was[5], was[6]}
+  elseif tonumber(was[3]) <= now and up_ms < tonumber(was[4]) then said[i] = {'wait'}
   elseif tonumber(was[3]) <= now then said[i] = {'over', was[4]}
   else said[i] = {'held', string.format('%.0f', was[3] - now)}
   end
