@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ async def test_what_was_acknowledged_is_there_after_the_engine_was_killed(
             append = Append(
                 created.key, 1, acknowledged, [chunk(acknowledged + 1, created.epoch)], {"p": (0, acknowledged)}
             )
-            assert await retried(lambda append=append: store.append([append])) == [None]
+            assert await retried(partial(store.append, [append])) == [None]
             acknowledged += 1
             if acknowledged == 50:
                 killer = asyncio.create_task(asyncio.to_thread(_kill_and_start, server))

@@ -69,9 +69,13 @@ class NatsStore:
 
     async def open(self) -> None:
         """Connects; makes the JetStream streams where they are missing, refuses those of a newer version."""
-        await self._connection.open()
-        self.durability = await prepare(self._connection, self._subjects)
-        await self._leases.open()
+        try:
+            await self._connection.open()
+            self.durability = await prepare(self._connection, self._subjects)
+            await self._leases.open()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         """Closes the connection."""

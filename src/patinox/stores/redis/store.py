@@ -62,9 +62,13 @@ class RedisStore:
 
     async def open(self) -> None:
         """Connects; refuses a database of a newer version. Idempotent."""
-        await self._engine.open()
-        await self._index.check_version(SCHEMA_VERSION)
-        self.durability = await describe(self._engine)
+        try:
+            await self._engine.open()
+            await self._index.check_version(SCHEMA_VERSION)
+            self.durability = await describe(self._engine)
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def aclose(self) -> None:
         """Closes every connection."""

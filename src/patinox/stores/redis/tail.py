@@ -140,7 +140,11 @@ class _Line:
 
     async def _call(self) -> None:
         connection = self._client.connection_pool.make_connection()
-        await connection.connect()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._connection = connection
         self._unwanted.clear()
         for channel in tuple(self._wanted):  # one each: a cluster takes no two slots in one
