@@ -15,9 +15,9 @@ import msgspec
 from patinox.config.choices import Dialect, LogFormat, LogLevel
 from patinox.config.kinds import BaseUrl, Choice, Flag, Kind, Names, Text, mask_credentials
 from patinox.config.pipelines import OPTIONAL_PIPELINE_PATTERN
-from patinox.config.quantities import Count, Duration, Port
+from patinox.config.quantities import Count, Duration, Port, Size
 from patinox.config.schema import NAME, Problem, Settings, refuse
-from patinox.config.units import DAY_S
+from patinox.config.units import DAY_S, HOUR_S
 
 LOCAL = "local"  # the upstream name of the embedded model
 
@@ -66,6 +66,13 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         tuple[str, ...],
         Names("The origins, such as https://app.example.com, whose pages may ask beside the server's own."),
     ] = ()
+    header_timeout_s: Annotated[
+        float,
+        Duration("How long the head of a request may take to come; then 408.", most=HOUR_S, zero="as long as it takes"),
+    ] = 10.0
+    max_header_bytes: Annotated[
+        int, Size("How large the head of a request may be; beyond it 431.", least=1024, most=1 << 24)
+    ] = 32 * 1024
     insecure: Annotated[bool, Flag("Whether to listen beyond this machine though nobody is asked who they are.")] = (
         False
     )

@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from patinox.delivery.sink import Message, start
+from patinox.server.head import LimitedHead
 from patinox.transports.http import CONNECTION
 
 
-class StreamingHttpProtocol(HttpToolsProtocol):
+class StreamingHttpProtocol(LimitedHead):
     """uvicorn's protocol, which offers each request's connection to the application."""
 
     _request: RequestConnection
@@ -37,7 +38,8 @@ class StreamingHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Has the request answered, now or in its turn."""
         super().on_headers_complete()
-        self._request.cycle = self.cycle
+        if not self._is_refused:
+            self._request.cycle = self.cycle
 
     def on_body(self, body: bytes) -> None:
         """Takes a piece of the body; what comes when nobody will ask for it any more is passed over."""

@@ -35,6 +35,7 @@ from patinox.server.app import ServerApp
 from patinox.server.auth.guard import Guard
 from patinox.server.auth.identities import Identities
 from patinox.server.connection import StreamingHttpProtocol
+from patinox.server.head import limited_head
 from patinox.server.listening import CouldNotStart, GrpcPort, Http2Port, address, bind, open_grpc, open_http2
 from patinox.server.notify import Notifier
 from patinox.server.presence import Load, Presence
@@ -362,7 +363,11 @@ def uvicorn_config(app: ServerApp, config: Config) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="none",
-        http=StreamingHttpProtocol,
+        http=limited_head(
+            StreamingHttpProtocol,
+            header_timeout_s=config.server.header_timeout_s,
+            max_header_bytes=config.server.max_header_bytes,
+        ),
         lifespan="off",
         ws=websocket_protocol(config.streaming.websocket),
         log_config=None,

@@ -39,6 +39,13 @@ def check_length(declared: str | None, max_bytes: int) -> None:
         raise TooLarge(f"the body has {declared} bytes; max_body_bytes = {max_bytes}")
 
 
+def check_coding(scope: MutableMapping[str, Any]) -> None:
+    """Raises `UnsupportedMediaType` for a body with a `Content-Encoding`: nothing is unpacked here."""
+    codings = [value for name, value in scope["headers"] if name == b"content-encoding"]
+    if any(value.strip().lower() not in (b"", b"identity") for value in codings):
+        raise UnsupportedMediaType("a body is sent as it is, without a Content-Encoding")
+
+
 async def pieces(receive: Receive, max_bytes: int) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises `TooLarge` (413) beyond `max_bytes`, `ClientDisconnected` when cut."""
     size_bytes = 0

@@ -16,6 +16,7 @@ from starlette.routing import Match, Route
 
 from patinox.delivery.sink import Send
 from patinox.errors import InputError, LimitExceeded, PatinoxError, Unauthenticated
+from patinox.transports.bodies import check_coding
 from patinox.transports.http import HEADERS, Receive
 
 Asgi = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
@@ -98,6 +99,7 @@ class Endpoint:
 
     async def _answer(self, request: Request) -> Asgi:
         try:
+            check_coding(request.scope)
             return await self._handler(request)
         except PatinoxError:
             raise
