@@ -28,7 +28,7 @@ class Contestant(msgspec.Struct, frozen=True):
     path: str = "/events/0"
     stream_path: str = "/events/%u"
     dialect: str | None = None
-    """What the load client speaks to a WebSocket (`client/websocket.h`); None reads SSE."""
+    """What the load client speaks to a WebSocket (`client/websocket.h`), or `grpc`; None reads SSE."""
 
     def command(self) -> list[str]:
         """Return the command line; raise `NotThere` without an environment for it."""
@@ -62,6 +62,8 @@ CONTESTANTS = {
         ),
         Contestant("ws-starlette", "Starlette, send_text loop", "starlette_sockets", path="/ws", dialect="plain"),
         Contestant("socketio", "python-socketio", "socketio_room", path=_SOCKET_IO, dialect="socket.io"),
+        Contestant("grpc", "Patinox gRPC", "patinox_grpc", ours=True, path="0", dialect="grpc"),
+        Contestant("grpc-queue", "grpc.aio, queue per call", "grpc_queue", ours=True, path="0", dialect="grpc"),
         Contestant("gateway", "Patinox gateway", "patinox_gateway", ours=True),
         Contestant("relay", "aiohttp byte relay", "byte_relay"),
         Contestant("litellm", "LiteLLM library", "litellm_iteration"),

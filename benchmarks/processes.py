@@ -6,6 +6,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,10 +173,14 @@ class Load(Process):
         *, body: Path | None = None, dialect: str | None = None, nap_us: int = 0,
     ) -> None:  # fmt: skip
         pace = server.commands_fd
-        command = [str(BUILD / "load"), str(server.port), str(readers), path]
-        command += ["--pace", str(pace), "--timeout", str(PHASE_S), "--nap", str(nap_us)]
-        command += ["--body", str(body)] if body else []
-        command += ["--websocket", dialect] if dialect else []
+        if dialect == "grpc":
+            command = [sys.executable, "-m", "benchmarks.grpc_load", str(server.port), str(readers), path]
+            command += ["--pace", str(pace), "--timeout", str(PHASE_S)]
+        else:
+            command = [str(BUILD / "load"), str(server.port), str(readers), path]
+            command += ["--pace", str(pace), "--timeout", str(PHASE_S), "--nap", str(nap_us)]
+            command += ["--body", str(body)] if body else []
+            command += ["--websocket", dialect] if dialect else []
         super().__init__("load client", command, CLIENT_CORE, pass_fds=(pace,))
         try:
             self.ready = self._phase()

@@ -14,6 +14,8 @@ NO_RAW = EVERYBODY[1:]
 OURS = ("native", "fastapi")
 SOCKETS = ("native", "ws-native", "ws-fastapi", "ws-starlette", "socketio")
 """Those on WebSockets, beside our own SSE."""
+CALLS = ("native", "grpc", "grpc-queue")
+"""Those on gRPC, 100 calls a connection, beside our own SSE."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -108,6 +110,21 @@ SCENARIOS = (
         ("same_step_percent", "longest_wait_chars", "verdicts", "short_us", "long_us", "growth_ratio"), rounds=3,
     ),
     Scenario(
+        "n", "One stream to 1,000 gRPC calls, one chunk a write, beside SSE", measures.fanout, CALLS,
+        {"readers": 1000, "messages": 100, "burst": 1}, {"messages": 30},
+        "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True, rounds=3,
+    ),
+    Scenario(
+        "o", "The same as fast as it goes, coalescing", measures.fanout, CALLS,
+        {"readers": 1000, "messages": 320, "burst": 16}, {"messages": 64},
+        "deliveries_per_cpu_s", "chunks per CPU second", (*_RATE, "reads_per_message"), higher_is_better=True, rounds=3,
+    ),
+    Scenario(
+        "p", "Memory per idle gRPC call, 1,000 held, beside SSE", measures.idle, CALLS,
+        {"few": 200, "many": 1000, "hold_ms": 4000}, {"hold_ms": 1000},
+        "kib_per_idle", "KiB per call", ("kib_per_idle_200", "kib_per_idle_1000"), rounds=2,
+    ),
+    Scenario(
         "w", "One stream to 1,000 WebSockets, one chunk a write, beside SSE", measures.fanout, SOCKETS,
         {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
         "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True,
@@ -140,6 +157,8 @@ TARGETS = (
     Target("k", "validators", "cpu_us_per_chunk", 20.0),
     Target("k", "validators", "same_step_percent", 99.0, at_least=True),
     Target("k", "validators", "growth_ratio", 1.3),
+    Target("n", "grpc", "gaps", 0.0),
+    Target("n", "grpc", "closed", 0.0),
     Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),

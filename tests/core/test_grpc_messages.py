@@ -14,7 +14,7 @@ from patinox.core.attach import AttachOutcome, Gap
 from patinox.core.chunks import Binary, Error, Json, StreamChunk, Text
 from patinox.core.events import BlockDelta, BlockStart, MessageEnd, StatePatch, Usage
 from patinox.errors import InvalidChunk, LimitExceeded, PatinoxError, ProducerGap
-from patinox.incremental.assembler import Assembly
+from patinox.incremental.assembler import AssembledBlock, AssembledMessage, Assembly
 from patinox.transports.grpc.facts import snapshot_message
 from patinox.transports.grpc.generated import streams_pb2 as pb
 from patinox.transports.grpc.messages import appended, from_event, to_event
@@ -165,8 +165,24 @@ def test_a_snapshot_has_all_that_was_assembled() -> None:
     assert [from_json(annotation) for annotation in call.annotations] == [{"type": "url_citation"}]
     assert audio.data == b"\x00\x01"
     assert (snapshot.usage.input_tokens, from_json(snapshot.usage.raw)) == (3, {"in": 3})
-    assert snapshot.messages[0].finish_reason == "stop"
+    assert snapshot.messages[0].finish_reason == pb.FINISH_REASON_STOP
     assert (snapshot.error.code, snapshot.error.message) == ("failed", "why")
+
+
+def test_snapshots_have_a_field_for_each_that_an_assembly_tells() -> None:
+    block = {
+        *AssembledBlock(BlockStart()).as_dict(),
+        "name",
+        "call_id",
+        "choice",
+        "value",
+        "arguments",
+        "text",
+        "base64",
+    }
+    assert block - {"base64"} <= set(pb.SnapshotBlock.DESCRIPTOR.fields_by_name)
+    assert set(AssembledMessage.__struct_fields__) <= set(pb.SnapshotMessage.DESCRIPTOR.fields_by_name)
+    assert set(Assembly().snapshot()) <= set(pb.Snapshot.DESCRIPTOR.fields_by_name)
 
 
 # --- the wire

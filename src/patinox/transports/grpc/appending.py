@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from patinox.core.chunks import Error, Outcome
+from patinox.core.chunks import Error
 from patinox.core.producers import Producer
 from patinox.errors import InputError, StreamClosed
 from patinox.manager import ActiveStream
@@ -94,7 +94,5 @@ def _producer(request: pb.AppendRequest) -> Producer | None:
     return Producer(told.id, told.epoch, told.seq)
 
 
-def _ending(finish: pb.Finish) -> tuple[Outcome, Error | None]:
-    word = OUTCOMES.word(finish.outcome)
-    error = from_error(finish.error) if finish.HasField("error") else None
-    return Outcome(word or Outcome.COMPLETE), error
+def _ending(finish: pb.Finish) -> tuple[str | None, Error | None]:
+    return OUTCOMES.word(finish.outcome), from_error(finish.error) if finish.HasField("error") else None

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 
 import grpc
 
-from patinox.delivery.sink import Message, start
 from patinox.errors import PatinoxError
 from patinox.transports.access import Scope
 from patinox.transports.grpc.statuses import DETAILS, status_code, status_details
@@ -80,25 +79,3 @@ def scope_of(context: Context) -> Scope:
         "headers": headers,
         "client": (address_of(context), 0),
     }
-
-
-class CallSink:
-    """Responses of one call, which are bytes already.
-
-    `write` is done when the transport has room for the message under the flow control of the call, and until then
-    nothing more is given to it: a reader that does not read holds one message.
-    """
-
-    __slots__ = ("_write",)
-    kind = "grpc"
-
-    def __init__(self, context: Context) -> None:
-        self._write = context.write
-
-    def pack(self, data: bytes, *, final: bool) -> Message:
-        """The responses as they are; the end is told by the call's status."""
-        return data
-
-    def push(self, message: Message) -> Awaitable[None] | None:
-        """Gives them to gRPC, in this turn of the loop; the answer is what waits until it has taken them."""
-        return start(self._write(message)) if message else None

@@ -10,7 +10,7 @@ import msgspec
 from patinox.config.choices import Retain
 from patinox.core.attach import AttachOutcome
 from patinox.core.chunks import Outcome
-from patinox.core.events import BlockKind, Usage
+from patinox.core.events import BlockKind, FinishReason, Usage
 from patinox.core.lifecycle import State
 from patinox.manager import ActiveStream
 from patinox.transports.grpc.generated import streams_pb2 as pb
@@ -23,6 +23,9 @@ RETAIN = Words(pb.Retain.DESCRIPTOR, Retain)
 _STATES = Words(pb.State.DESCRIPTOR, State)
 _ATTACHED = Words(pb.AttachOutcome.DESCRIPTOR, AttachOutcome)
 _KINDS = Words(pb.BlockKind.DESCRIPTOR, choices(BlockKind))
+_REASONS = Words(pb.FinishReason.DESCRIPTOR, choices(FinishReason))
+_OF_BLOCKS = frozenset(pb.SnapshotBlock.DESCRIPTOR.fields_by_name)
+_OF_MESSAGES = frozenset(pb.SnapshotMessage.DESCRIPTOR.fields_by_name)
 _COUNTS = frozenset(field.name for field in msgspec.structs.fields(Usage) if field.name.endswith("_tokens")) | {"raw"}
 
 _json = msgspec.json.Encoder().encode
@@ -55,11 +58,17 @@ def snapshot_message(assembled: Mapping[str, Any]) -> pb.Snapshot:
     return pb.Snapshot(
         content=assembled["content"],
         blocks=[_block(block) for block in assembled["blocks"]],
-        messages=[pb.SnapshotMessage(**message) for message in assembled["messages"]],
+        messages=[_message(message) for message in assembled["messages"]],
         model=assembled["model"],
         usage=None if usage is None else _usage(usage),
         error=None if error is None else to_error(error),
     )
+
+
+def _message(message: Mapping[str, Any]) -> pb.SnapshotMessage:
+    reason = message["finish_reason"]
+    said = {name: value for name, value in message.items() if name in _OF_MESSAGES and name != "finish_reason"}
+    return pb.SnapshotMessage(**said, finish_reason=None if reason is None else _REASONS.number(reason))
 
 
 def _usage(usage: Mapping[str, Any]) -> pb.Usage:
@@ -79,6 +88,6 @@ def _block(block: Mapping[str, Any]) -> pb.SnapshotBlock:
                 said[name] = [to_json(item) for item in value]
             case "base64":
                 said["data"] = value
-            case _:
+            case _ if name in _OF_BLOCKS:
                 said[name] = value
     return pb.SnapshotBlock(**said)

@@ -21,11 +21,14 @@ from patinox.manager.admission import Account
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Access, Right, account_of
 from patinox.transports.grpc.appending import Appending
-from patinox.transports.grpc.calls import CallSink, Context, address_of, answered, refuse, scope_of
+from patinox.transports.grpc.calls import Context, address_of, answered, refuse, scope_of
 from patinox.transports.grpc.facts import RETAIN, snapshot_message, stream_message
 from patinox.transports.grpc.generated import streams_pb2 as pb
+from patinox.transports.grpc.sink import CallSink
 from patinox.transports.grpc.values import from_struct
 from patinox.transports.grpc.wire import EVENTS, GrpcWire
+
+_TOOK_NOTHING = "the reader took nothing for too long; it can resume from its last event id"
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["Streams"].full_name
 
@@ -106,14 +109,19 @@ class StreamsService:
         subscription.open()
         try:
             opening = await subscription.opening(fresh=True)
-            done = fanout.deliver(subscription, CallSink(context), opening)
+            sink = CallSink(context.write)
+            done = fanout.deliver(subscription, sink, opening)
             await asyncio.wait((done,), timeout=self._access.time_left_s(caller))
             if not done.done():
                 fanout.end(subscription, Unauthenticated("the credential has expired"))
+            _raise_what_ended(done)
+            async with asyncio.timeout(self._manager.config.write_deadline_s or None):
+                await sink.settle()
+        except TimeoutError:
+            raise ReaderTooSlow(_TOOK_NOTHING) from None
         finally:
             await fanout.drop(subscription)
             subscription.close()
-        _raise_what_ended(done)
 
     def _left(self, account: Account) -> None:
         self.readers -= 1
@@ -144,7 +152,5 @@ def _raise_what_ended(done: asyncio.Future[None]) -> None:
     if done.cancelled():
         raise ShuttingDown("the server is shutting down; the reader can resume from its last event id")
     error = done.exception()
-    if isinstance(error, TimeoutError):  # it took nothing for `write_deadline`
-        raise ReaderTooSlow("the reader took nothing for too long; it can resume from its last event id")
     if error is not None:
         raise error

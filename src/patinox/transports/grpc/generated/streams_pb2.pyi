@@ -416,18 +416,20 @@ class SnapshotBlock(_message.Message):
     def __init__(self, kind: _Optional[_Union[BlockKind, str]] = ..., message: _Optional[int] = ..., block: _Optional[int] = ..., choice: _Optional[int] = ..., name: _Optional[str] = ..., call_id: _Optional[str] = ..., text: _Optional[str] = ..., arguments: _Optional[_Union[JsonValue, _Mapping]] = ..., partial_arguments: _Optional[_Union[JsonValue, _Mapping]] = ..., value: _Optional[_Union[JsonValue, _Mapping]] = ..., annotations: _Optional[_Iterable[_Union[JsonValue, _Mapping]]] = ..., logprobs: _Optional[_Iterable[_Union[JsonValue, _Mapping]]] = ..., data: _Optional[bytes] = ..., ended: _Optional[bool] = ...) -> None: ...
 
 class SnapshotMessage(_message.Message):
-    __slots__ = ("role", "choice", "provider_id", "finish_reason", "provider_reason")
+    __slots__ = ("role", "choice", "provider_id", "finish_reason", "provider_reason", "stop_sequence")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_ID_FIELD_NUMBER: _ClassVar[int]
     FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_REASON_FIELD_NUMBER: _ClassVar[int]
+    STOP_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     role: str
     choice: int
     provider_id: str
-    finish_reason: str
+    finish_reason: FinishReason
     provider_reason: str
-    def __init__(self, role: _Optional[str] = ..., choice: _Optional[int] = ..., provider_id: _Optional[str] = ..., finish_reason: _Optional[str] = ..., provider_reason: _Optional[str] = ...) -> None: ...
+    stop_sequence: str
+    def __init__(self, role: _Optional[str] = ..., choice: _Optional[int] = ..., provider_id: _Optional[str] = ..., finish_reason: _Optional[_Union[FinishReason, str]] = ..., provider_reason: _Optional[str] = ..., stop_sequence: _Optional[str] = ...) -> None: ...
 
 class Text(_message.Message):
     __slots__ = ("text",)
