@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "manager": _DELIVERY,
     "transports": _MANAGER | {"asgi"},
     "asgi": _MANAGER | {"transports"},
+    "grpc": _MANAGER | {"transports"},
     "gateway": _TRANSPORTS,
     "server": _GATEWAY | {"web"},
     "web": _GROUND,

@@ -26,7 +26,7 @@ from patinox.testing.upstream import ScriptedUpstream, words
 ROOT = Path(__file__).parents[2]
 _GENERATED = ("config.md", "benchmarks.md")
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if page.name not in _GENERATED)]
-HERE, HTTP2 = "//127.0.0.1:8787", "//127.0.0.1:8788"
+HERE, HTTP2, GRPC = "//127.0.0.1:8787", "//127.0.0.1:8788", "127.0.0.1:8789"
 EPOCH = "6ySdizoOXrH9"
 _BLOCK = re.compile(r"^```(python|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _STREAM = re.compile(r"/v1/streams/([\w.-]+)")
@@ -61,8 +61,9 @@ def expectation(printed: list[str]) -> re.Pattern[str]:
 
 
 def at(server: Serving, text: str) -> str:
-    """The text with the addresses that a server really has, of HTTP/1.1 and HTTP/2."""
-    return text.replace(HERE, server.url.removeprefix("http:")).replace(HTTP2, server.http2_url.removeprefix("http:"))
+    """The text with the addresses that a server really has, of HTTP/1.1, HTTP/2 and gRPC."""
+    text = text.replace(HERE, server.url.removeprefix("http:")).replace(HTTP2, server.http2_url.removeprefix("http:"))
+    return text.replace(GRPC, server.grpc_address)
 
 
 def run(program: str) -> None:
@@ -92,7 +93,7 @@ async def check(command: Command, server: Serving) -> None:
 async def test_what_a_page_shows_is_what_happens(page: Path) -> None:
     async with (
         ScriptedUpstream(words("The sea ", "remembers ", "every ", "ship.")) as upstream,
-        serving({"local": upstream.url}, server__http2_port=0) as server,
+        serving({"local": upstream.url}, server__http2_port=0, server__grpc_port=0) as server,
     ):
         for language, block in blocks(page):
             if language == "python":
