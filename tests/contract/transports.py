@@ -1,4 +1,4 @@
-"""Our own transports for `check_transport`: SSE, NDJSON, WebSocket, and both HTTP wires over HTTP/2.
+"""Our own transports for `check_transport`: SSE, NDJSON, WebSocket, both HTTP wires over HTTP/2, and gRPC.
 
 Each takes little from its socket before it is asked, so that a reader that does not ask is a slow one.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from tests.contract.grpc_transport import GrpcTransport
 from tests.http2_peer import Http2Peer, http2_peer
 from tests.serving import Serving, serving
 
@@ -310,4 +311,5 @@ TRANSPORTS: dict[str, Transport] = {
     "websocket": WebSocketTransport(),
     "http2-sse": Http2Transport("sse"),
     "http2-ndjson": Http2Transport("ndjson"),
+    "grpc": GrpcTransport(),
 }

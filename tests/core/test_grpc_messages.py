@@ -105,6 +105,7 @@ def test_data_of_a_kind_of_its_own_goes_as_other() -> None:
         (pb.Event(position=pb.Position()), "position is no record"),
         (pb.Event(gap=pb.Gap()), "gap is no record"),
         (pb.Event(snapshot=pb.Snapshot()), "snapshot is no record"),
+        (pb.Event(goaway=pb.Goaway()), "goaway is no record"),
         (pb.Event(other=pb.Other(kind="nonsense")), "unknown event"),
         (pb.Event(json=pb.Json(value=pb.JsonValue(exact=b"{"))), "not JSON"),
         (pb.Event(run_start=pb.RunStart(ext=to_json([1]))), "object is wanted"),
@@ -192,8 +193,10 @@ def test_controls_are_events_without_a_number_of_their_own() -> None:
     wire = GrpcWire()
     position = wire.control("position", {"outcome": AttachOutcome.GAP}, "e1-3")
     gap = wire.control("gap", Gap(4, 9))
-    events = pb.SubscribeResponse.FromString(position + gap).events
-    assert list(events) == [
+    goaway = wire.control("goaway", {"after_s": 1.5, "position": "e1-9"}, "e1-9")
+    events = list(pb.SubscribeResponse.FromString(position + gap + goaway).events)
+    assert (events[-1].id, events.pop().goaway.after.ToMilliseconds()) == ("e1-9", 1500)
+    assert events == [
         pb.Event(id="e1-3", position=pb.Position(outcome=pb.ATTACH_OUTCOME_GAP)),
         pb.Event(gap=pb.Gap(**{"from": 4, "to": 9})),
     ]

@@ -317,10 +317,11 @@ async def test_a_thousand_calls_at_once_on_one_connection_each_get_everything(
 
 async def test_a_shutdown_ends_streams_and_tells_their_readers(manager: StreamManager) -> None:
     async with serving(manager) as peer:
-        await manager.create(id="s")
+        stream = await manager.create(id="s")
         call = events(peer.subscribe("s"))
         await anext(call)
         peer.server.end()
         await manager.aclose()
-        (end,) = [event async for event in call]
+        goaway, end = [event async for event in call]
+        assert goaway.id == ids(stream, 0)[0]
         assert end.end.outcome == pb.OUTCOME_INTERRUPTED

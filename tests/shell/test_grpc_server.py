@@ -190,6 +190,7 @@ async def test_at_its_end_readers_are_told_and_nothing_new_is_taken() -> None:
         assert [(await anext(call)).WhichOneof("data") for _ in range(2)] == ["position", "text"]
         server.end()
         await manager.aclose()
+        assert (await anext(call)).goaway.after.ToMilliseconds() >= 1000
         assert (await anext(call)).end.outcome == pb.OUTCOME_INTERRUPTED
         assert [event async for event in call] == []
         await writing.write(pb.AppendRequest(events=[text("y")]))

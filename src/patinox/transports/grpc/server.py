@@ -38,7 +38,7 @@ class GrpcServer:
     def __init__(self, manager: StreamManager, *, access: Access | None = None) -> None:
         config = manager.config.grpc
         self.streams = StreamsService(manager, access=access)
-        self._grace_s = manager.config.drain_timeout_s + _LAST_ANSWERS_S
+        self._grace_s = manager.config.drain_window_s + manager.config.drain_timeout_s + _LAST_ANSWERS_S
         self._server = grpc.aio.server(options=server_options(config, manager.config.sse.max_connections))
         self._health = HealthService(SERVICE)
         self._stopping: asyncio.Task[None] | None = None

@@ -19,7 +19,7 @@ from patinox.errors import InputError, PatinoxError, ReaderTooSlow, ShuttingDown
 from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.admission import Account
 from patinox.manager.stream import parse_after
-from patinox.transports.access import Access, Right, account_of
+from patinox.transports.access import Access, Caller, Right, account_of
 from patinox.transports.grpc.appending import Appending
 from patinox.transports.grpc.calls import Context, address_of, answered, refuse, scope_of
 from patinox.transports.grpc.facts import RETAIN, snapshot_message, stream_message
@@ -99,7 +99,7 @@ class StreamsService:
         """Reads a stream from a position on, until its end."""
         after = parse_after(request.after or None)
         caller = await self._access.caller(scope_of(context))
-        stream = await self._access.open(caller, request.stream, Right.READ)
+        stream = await self._open(caller, request.stream, Right.READ)
         account = account_of(caller, address_of(context))
         self._manager.admission.enter(stream.feed, account)
         self.readers += 1
@@ -142,7 +142,9 @@ class StreamsService:
         return pb.GetResponse(stream=stream_message(stream), snapshot=snapshot)
 
     async def _stream(self, stream_id: str, right: Right, context: Context) -> ActiveStream:
-        caller = await self._access.caller(scope_of(context))
+        return await self._open(await self._access.caller(scope_of(context)), stream_id, right)
+
+    async def _open(self, caller: Caller, stream_id: str, right: Right) -> ActiveStream:
         if not stream_id:
             raise InputError("`stream` is missing: the id of a stream")
         return await self._access.open(caller, stream_id, right)

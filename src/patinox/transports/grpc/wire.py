@@ -65,7 +65,7 @@ class GrpcWire:
         return b"".join([_field(head + frame.data) for frame in frames])
 
     def control(self, event: str, data: Any, event_id: str = "") -> bytes:
-        """`position`, `gap` and `snapshot`."""
+        """`position`, `gap`, `snapshot` and `goaway`."""
         return pb.SubscribeResponse(events=[_control(event, data, event_id)]).SerializeToString()
 
     def opening(self) -> bytes:
@@ -78,6 +78,10 @@ def _control(event: str, data: Any, event_id: str) -> pb.Event:
         return position_event(data["outcome"], event_id)
     if isinstance(data, Gap):
         return pb.Event(gap=pb.Gap(**{"from": data.first}, to=data.last))
+    if event == "goaway":
+        goaway = pb.Event(id=event_id, goaway=pb.Goaway())
+        goaway.goaway.after.FromMilliseconds(round(data["after_s"] * 1000))
+        return goaway
     assert event == "snapshot"
     return pb.Event(id=event_id, snapshot=snapshot_message(data))
 

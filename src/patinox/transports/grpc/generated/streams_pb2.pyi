@@ -291,7 +291,7 @@ class Stream(_message.Message):
     def __init__(self, id: _Optional[str] = ..., epoch: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., position: _Optional[str] = ..., created: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., metadata_json: _Optional[bytes] = ..., readers: _Optional[int] = ..., retain: _Optional[_Union[Retain, str]] = ..., on_abandon: _Optional[str] = ..., channel: _Optional[str] = ..., pipeline: _Optional[str] = ...) -> None: ...
 
 class Event(_message.Message):
-    __slots__ = ("id", "text", "block_delta", "json", "binary", "error", "end", "position", "gap", "snapshot", "run_start", "run_end", "step_start", "step_end", "message_start", "message_end", "block_start", "block_end", "tool_ready", "tool_result", "tool_error", "tool_approval", "usage", "state_snapshot", "state_patch", "metadata", "verdict", "retract", "native", "other")
+    __slots__ = ("id", "text", "block_delta", "json", "binary", "error", "end", "position", "gap", "snapshot", "goaway", "run_start", "run_end", "step_start", "step_end", "message_start", "message_end", "block_start", "block_end", "tool_ready", "tool_result", "tool_error", "tool_approval", "usage", "state_snapshot", "state_patch", "metadata", "verdict", "retract", "native", "other")
     ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     BLOCK_DELTA_FIELD_NUMBER: _ClassVar[int]
@@ -302,6 +302,7 @@ class Event(_message.Message):
     POSITION_FIELD_NUMBER: _ClassVar[int]
     GAP_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    GOAWAY_FIELD_NUMBER: _ClassVar[int]
     RUN_START_FIELD_NUMBER: _ClassVar[int]
     RUN_END_FIELD_NUMBER: _ClassVar[int]
     STEP_START_FIELD_NUMBER: _ClassVar[int]
@@ -332,6 +333,7 @@ class Event(_message.Message):
     position: Position
     gap: Gap
     snapshot: Snapshot
+    goaway: Goaway
     run_start: RunStart
     run_end: RunEnd
     step_start: StepStart
@@ -352,7 +354,7 @@ class Event(_message.Message):
     retract: Retract
     native: Native
     other: Other
-    def __init__(self, id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., block_delta: _Optional[_Union[BlockDelta, _Mapping]] = ..., json: _Optional[_Union[Json, _Mapping]] = ..., binary: _Optional[_Union[Binary, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., run_start: _Optional[_Union[RunStart, _Mapping]] = ..., run_end: _Optional[_Union[RunEnd, _Mapping]] = ..., step_start: _Optional[_Union[StepStart, _Mapping]] = ..., step_end: _Optional[_Union[StepEnd, _Mapping]] = ..., message_start: _Optional[_Union[MessageStart, _Mapping]] = ..., message_end: _Optional[_Union[MessageEnd, _Mapping]] = ..., block_start: _Optional[_Union[BlockStart, _Mapping]] = ..., block_end: _Optional[_Union[BlockEnd, _Mapping]] = ..., tool_ready: _Optional[_Union[ToolReady, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ..., tool_error: _Optional[_Union[ToolError, _Mapping]] = ..., tool_approval: _Optional[_Union[ToolApproval, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., state_snapshot: _Optional[_Union[StateSnapshot, _Mapping]] = ..., state_patch: _Optional[_Union[StatePatch, _Mapping]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., retract: _Optional[_Union[Retract, _Mapping]] = ..., native: _Optional[_Union[Native, _Mapping]] = ..., other: _Optional[_Union[Other, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., text: _Optional[_Union[Text, _Mapping]] = ..., block_delta: _Optional[_Union[BlockDelta, _Mapping]] = ..., json: _Optional[_Union[Json, _Mapping]] = ..., binary: _Optional[_Union[Binary, _Mapping]] = ..., error: _Optional[_Union[Error, _Mapping]] = ..., end: _Optional[_Union[End, _Mapping]] = ..., position: _Optional[_Union[Position, _Mapping]] = ..., gap: _Optional[_Union[Gap, _Mapping]] = ..., snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., goaway: _Optional[_Union[Goaway, _Mapping]] = ..., run_start: _Optional[_Union[RunStart, _Mapping]] = ..., run_end: _Optional[_Union[RunEnd, _Mapping]] = ..., step_start: _Optional[_Union[StepStart, _Mapping]] = ..., step_end: _Optional[_Union[StepEnd, _Mapping]] = ..., message_start: _Optional[_Union[MessageStart, _Mapping]] = ..., message_end: _Optional[_Union[MessageEnd, _Mapping]] = ..., block_start: _Optional[_Union[BlockStart, _Mapping]] = ..., block_end: _Optional[_Union[BlockEnd, _Mapping]] = ..., tool_ready: _Optional[_Union[ToolReady, _Mapping]] = ..., tool_result: _Optional[_Union[ToolResult, _Mapping]] = ..., tool_error: _Optional[_Union[ToolError, _Mapping]] = ..., tool_approval: _Optional[_Union[ToolApproval, _Mapping]] = ..., usage: _Optional[_Union[Usage, _Mapping]] = ..., state_snapshot: _Optional[_Union[StateSnapshot, _Mapping]] = ..., state_patch: _Optional[_Union[StatePatch, _Mapping]] = ..., metadata: _Optional[_Union[Metadata, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, _Mapping]] = ..., retract: _Optional[_Union[Retract, _Mapping]] = ..., native: _Optional[_Union[Native, _Mapping]] = ..., other: _Optional[_Union[Other, _Mapping]] = ...) -> None: ...
 
 class Position(_message.Message):
     __slots__ = ("outcome",)
@@ -366,6 +368,12 @@ class Gap(_message.Message):
     TO_FIELD_NUMBER: _ClassVar[int]
     to: int
     def __init__(self, to: _Optional[int] = ..., **kwargs) -> None: ...
+
+class Goaway(_message.Message):
+    __slots__ = ("after",)
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    after: _duration_pb2.Duration
+    def __init__(self, after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("content", "blocks", "messages", "model", "usage", "error")
