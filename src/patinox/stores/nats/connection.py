@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 from patinox.errors import StoreError
 from patinox.stores.nats.address import Address
 
-_WRONG_LAST = 10071  # the server's code: another message is the last of the subject
+_WRONG_LAST = (10071, 10164)  # the server's codes: another message is the last of the subject, or about to be
 _LIMITS: Any = {"pending_msgs_limit": -1, "pending_bytes_limit": -1}
 
 
@@ -108,7 +108,7 @@ class Connection:
         said = msgspec.json.decode(answer.data)
         if "error" not in said:
             return int(said["seq"])
-        if said["error"].get("err_code") == _WRONG_LAST:
+        if said["error"].get("err_code") in _WRONG_LAST:
             return None
         raise StoreError(f"NATS at {self.address}: {said['error'].get('description')}")
 
