@@ -192,10 +192,33 @@ def test_markup_in_an_answer_is_text(page: Page, playground_url: str, script: Sc
     expect(page.locator("#answer :is(img, b)")).to_have_count(0)
 
 
+def test_a_server_without_a_model_says_so_and_promises_nothing(page: Page, playground_url: str) -> None:
+    error = {"code": "no_upstream", "message": "no upstream is configured"}
+    page.route("**/v1/chat/completions*", lambda route: route.fulfill(status=503, json={"error": error}))
+    ask(page, playground_url)
+    expect(page.locator("#state")).to_have_text("unavailable")
+    expect(page.locator("#notice-text")).to_have_text("No upstream is configured.")
+
+
+def test_what_waited_for_a_viewer_is_no_speed_of_the_model(page: Page, playground_url: str) -> None:
+    page.goto(playground_url)
+    rate = page.evaluate(
+        """async () => {
+            const { Meter } = await import("/web/meter.js");
+            const meter = new Meter();
+            [0, 1, 2, 3, 103, 203, 303].forEach((at_ms, seq) => meter.delta(seq + 1, at_ms));
+            return meter.tokensPerSecond;
+        }"""
+    )
+    assert rate == pytest.approx(10)
+
+
 def test_an_unknown_stream_is_said_to_be_unknown(page: Page, playground_url: str) -> None:
     page.goto(f"{playground_url}/?stream=nosuchstream")
     expect(page.locator("#state")).to_have_text("not found")
     expect(page.locator("#notice")).to_contain_text("doesn't know this stream")
+    expect(page.locator("#empty")).to_be_visible()
+    expect(page.locator("#controls")).to_be_hidden()
 
 
 def test_a_deleted_stream_is_said_to_be_deleted(page: Page, playground_url: str, script: ScriptedUpstream) -> None:

@@ -20,7 +20,7 @@ export async function askUntilHeard(prompt, model, pipeline, meter, signal) {
       clearNotice();
       return stream;
     } catch (error) {
-      if (error.status && error.status !== 503) throw error;
+      if (error.status && (error.status !== 503 || error.code === "no_upstream")) throw error;
       if (signal.aborted && !error.status) api.cancel(id).catch(() => {});
       await waitToAsk(error, attempt, signal);
       if (error.status) id = api.newStreamId();

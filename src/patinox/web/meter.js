@@ -1,9 +1,12 @@
 // Speed and time to first token, of what this viewer saw live: a replay comes as fast as the network
 // and says nothing about the model.
 
+const BURST_MS = 50;
+
 export class Meter {
   #askedAt = null;
   #firstAt = null;
+  #fromAt = null;
   #lastAt = null;
   #count = 0;
   #replayUntil = 0;
@@ -25,7 +28,9 @@ export class Meter {
     if (this.ttftMs === null && this.#askedAt !== null) this.ttftMs = nowMs - this.#askedAt;
     this.#firstAt ??= nowMs;
     this.#lastAt = nowMs;
-    this.#count += 1;
+    // What came at once with the first piece waited for us to attach: its speed is the network's, too.
+    if (nowMs - this.#firstAt < BURST_MS) this.#fromAt = nowMs;
+    else this.#count += 1;
   }
 
   /** The last sequence that was there before we came. */
@@ -35,7 +40,7 @@ export class Meter {
 
   /** The average since the first token, which a cut does not distort: what was missed is caught up. */
   get tokensPerSecond() {
-    const elapsed_s = (this.#lastAt - this.#firstAt) / 1000;
-    return this.#count > 1 && elapsed_s > 0.05 ? (this.#count - 1) / elapsed_s : null;
+    const elapsed_s = (this.#lastAt - this.#fromAt) / 1000;
+    return this.#count > 1 && elapsed_s > 0.05 ? this.#count / elapsed_s : null;
   }
 }
