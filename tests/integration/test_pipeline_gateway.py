@@ -295,6 +295,19 @@ async def test_a_relay_that_is_blocked_closes_a_source_that_is_silent(manager: S
     await closed.wait()
 
 
+async def test_what_a_source_says_as_it_fails_is_not_logged(
+    manager: StreamManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "fine "
+        raise ValueError(f"cannot read {SECRET}")
+
+    stream = await manager.relay(source(), pipeline=GUARDED)
+    assert SECRET not in str([chunk.data for chunk in await everything(stream)])
+    assert "ValueError" in caplog.text
+    assert SECRET not in caplog.text
+
+
 async def test_written_text_that_was_held_leaves_with_the_end(manager: StreamManager) -> None:
     stream = await manager.create(pipeline="guarded")
     taken = await stream.write("s")

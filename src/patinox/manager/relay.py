@@ -70,11 +70,13 @@ async def pump(source: Source, stream: ActiveStream) -> None:
         _log.debug("it ended before its source", extra={"stream": stream.id})
     except Exception as error:
         if not isinstance(error, PatinoxError):
-            _log.warning("its source failed", exc_info=error, extra={"stream": stream.id})
+            # An exception may quote what it choked on, which a pipeline might have withheld.
+            quotable = error if stream.intake is None else None
+            _log.warning("its source failed (%s)", type(error).__name__, exc_info=quotable, extra={"stream": stream.id})
         if stream.is_open:
             await stream.fail(error_of(error))
     finally:
-        await _close(source)
+        await _close(source, quotes=stream.intake is None)
 
 
 async def _end(stream: ActiveStream, ending: End | Error) -> None:
@@ -86,9 +88,9 @@ async def _end(stream: ActiveStream, ending: End | Error) -> None:
         await stream.finish(ending.outcome, ending.error)
 
 
-async def _close(source: Source) -> None:
+async def _close(source: Source, *, quotes: bool) -> None:
     try:
         async with asyncio.timeout(_CLOSE_S):
             await source.aclose()
     except Exception as error:
-        _log.debug("closing %r failed", source, exc_info=error)
+        _log.debug("closing %r failed (%s)", source, type(error).__name__, exc_info=error if quotes else None)
