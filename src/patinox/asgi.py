@@ -146,6 +146,7 @@ async def _reader(
     manager.admission.check(None, Account(address_of(request.scope)))
     stream = await _attach_or_start(source, after)
     if answer.wire is None:
+        await stream.assemble()
         return Reply(stream.snapshot())
     fresh = last_event_id is None and query.get("openers", "true") not in ("0", "false")
     extra = tuple(headers.items())

@@ -16,7 +16,9 @@
     │   ├── BufferFull                buffer_full        503   overflow_strategy = "drop_newest" refused an append
     │   ├── ProducerGap               producer_gap       409   .expected (sequence) of an idempotent producer
     │   ├── ProducerFenced            producer_fenced    403   a newer writer has taken over
-    │   └── StreamFenced              fenced             409   another node holds the stream's lease now
+    │   ├── StreamFenced              fenced             409   another node holds the stream's lease now
+    │   ├── StreamElsewhere           elsewhere          409   only the node that created it can write it
+    │   └── NotAssembled              not_assembled      503   its content has to be awaited first
     ├── Unauthenticated               unauthenticated    401   no credential, or one that is not valid (any more)
     ├── Forbidden                     forbidden          403   a right that the caller does not have
     ├── ConnectionNotFound            no_such_connection 404   a WebSocket that has left, or never was
@@ -210,6 +212,20 @@ class Forbidden(PatinoxError):
 
     code = "forbidden"
     http_status = 403
+
+
+class StreamElsewhere(StreamError):
+    """The stream can be written on another node only: its pipeline is there."""
+
+    code = "elsewhere"
+    http_status = 409
+
+
+class NotAssembled(StreamError):
+    """The stream was in the store already, and its content was not put together here yet: await `assemble` first."""
+
+    code = "not_assembled"
+    http_status = 503
 
 
 class ConnectionNotFound(PatinoxError):

@@ -318,7 +318,7 @@ def test_any_unknown_key_is_answered_with_known_ones(key: Key, data: st.DataObje
 
 
 def test_a_key_of_another_table_is_pointed_at() -> None:
-    assert "the nearest is streaming.sse.retry_interval" in refused("[streaming]\nretry_interval = 1")
+    assert "the nearest is streaming.websocket.message_rate" in refused("[streaming]\nmessage_rate = 1")
 
 
 def test_a_misnamed_table_is_one_problem_not_one_for_each_key() -> None:

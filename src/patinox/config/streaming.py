@@ -295,6 +295,20 @@ class StreamingConfig(Settings, frozen=True, kw_only=True):
             zero="producers may be silent",
         ),
     ] = 0.0
+    flush_interval_s: Annotated[
+        float,
+        Duration(
+            "At most this often is what was written taken to a store; the first chunk after silence goes at once.",
+            most=1.0,
+            zero="as often as it can",
+        ),
+    ] = 0.005
+    store_timeout_s: Annotated[
+        float, Duration("How long a write waits for a store that does not answer, before it fails.", most=HOUR_S)
+    ] = 5.0
+    lease_ttl_s: Annotated[
+        float, Duration("Within this time after its node has died a stream ends `interrupted`.", most=HOUR_S)
+    ] = 10.0
     max_connections_per_stream: Annotated[
         int, Count("Readers of one stream at once; one more is refused with 429.", zero="no limit")
     ] = 0

@@ -4,6 +4,8 @@
   an empty window has `first == head + 1`.
 - The window is bounded in chunks and in bytes; the newest chunk always stays, however large it is.
 - What leaves the window is not the log's to keep: a store has it, or (`retain = "window"`) nobody.
+- Where a store acknowledges later, chunks are `stage`d first: numbered, so that the writer knows its sequence, and
+  `pending`. `commit` moves them into the window, and `head` with them: readers never see what is pending.
 - `ResponseBuffer` is the window itself. Its three overflow strategies differ in what makes room:
   `drop_oldest` evicts; `drop_newest` and `block` evict only what every reader has read (`release`), and refuse
   otherwise: the caller of `push` drops, or waits and tries again.
@@ -112,6 +114,12 @@ class ResponseBuffer:
             self._start = 0
         return evicted
 
+    def clear(self) -> None:
+        """Lets go of everything."""
+        self.evicted += len(self)
+        self._items.clear()
+        self._start = self.size_bytes = 0
+
     def slice(self, after: int, limit: int) -> Sequence[StreamChunk]:
         """Up to `limit` chunks with a sequence above `after`; `after` must not lie before the window."""
         if not len(self):
@@ -125,16 +133,20 @@ class ResponseBuffer:
 
 
 class StreamLog:
-    """Numbers what is appended and keeps its newest part hot."""
+    """Numbers what is appended and keeps its newest part hot. One that is in a store already begins at its `head`."""
 
-    __slots__ = ("_marks", "epoch", "head", "size_bytes", "window")
+    __slots__ = ("_marks", "epoch", "head", "pending", "pending_bytes", "size_bytes", "window")
 
-    def __init__(self, epoch: str, window: ResponseBuffer | None = None) -> None:
+    def __init__(self, epoch: str, window: ResponseBuffer | None = None, *, head: int = 0, size_bytes: int = 0) -> None:
         self.epoch = epoch
         self.window = window if window is not None else ResponseBuffer()
         self.head = 0
         self.size_bytes = 0
+        self.pending: list[StreamChunk] = []
+        self.pending_bytes = 0
         self._marks = [0]
+        if head:
+            self.skip(head, size_bytes)
 
     def __repr__(self) -> str:
         return f"<StreamLog {self.epoch} head={self.head} first={self.first}>"
@@ -145,21 +157,66 @@ class StreamLog:
         first = self.window.first
         return self.head + 1 if first is None else first
 
+    @property
+    def last(self) -> int:
+        """The last sequence that was given to a chunk, acknowledged or not."""
+        return self.head + len(self.pending)
+
     def append(self, data: Any, timestamp: float, *, is_final: bool = False, payload: bytes = b"") -> StreamChunk:
         """Numbers `data` and puts it into the window; `payload` saves encoding it again.
 
         Raises `BufferFull` (nothing was numbered) or `InvalidChunk` (not JSON).
         """
         chunk = StreamChunk(self.head + 1, data, timestamp, is_final, self.epoch, payload or encode_data(data))
+        self.adopt(chunk)
+        return chunk
+
+    def stage(self, data: Any, timestamp: float, *, is_final: bool = False, payload: bytes = b"") -> StreamChunk:
+        """Numbers `data` and keeps it pending. Raises `InvalidChunk`."""
+        chunk = StreamChunk(self.last + 1, data, timestamp, is_final, self.epoch, payload or encode_data(data))
+        self.pending.append(chunk)
+        self.pending_bytes += len(chunk.payload)
+        return chunk
+
+    def commit(self, upto: int) -> Sequence[StreamChunk]:
+        """The pending chunks up to `upto` are acknowledged: moves them into the window; returns them."""
+        count = upto - self.head
+        chunks = self.pending[:count]
+        del self.pending[:count]
+        for chunk in chunks:
+            self.pending_bytes -= len(chunk.payload)
+            self.adopt(chunk)
+        return chunks
+
+    def unstage(self) -> int:
+        """Forgets what is pending; how many that were."""
+        count = len(self.pending)
+        self.pending.clear()
+        self.pending_bytes = 0
+        return count
+
+    def adopt(self, chunk: StreamChunk) -> None:
+        """Takes the chunk after `head` as it is: it is acknowledged, and numbered."""
         self.window.push(chunk)
         self.head += 1
         self.size_bytes += len(chunk.payload)
         if not self.head % _MARK_EVERY:
             self._marks.append(self.size_bytes)
-        return chunk
+
+    def skip(self, head: int, size_bytes: int) -> None:
+        """Stands at `head` of a log of `size_bytes`, with an empty window: what is before is in the store."""
+        missed, missed_bytes = head - self.head, size_bytes - self.size_bytes
+        while len(self._marks) <= head // _MARK_EVERY:  # nobody knows where in between the bytes are
+            at = len(self._marks) * _MARK_EVERY - self.head
+            self._marks.append(self.size_bytes + missed_bytes * at // missed)
+        self.window.clear()
+        self.head, self.size_bytes = head, size_bytes
 
     def bytes_after(self, sequence: int) -> int:
-        """Bytes of payload appended after `sequence`; exact in the window, before it at most 63 chunks too many."""
+        """Bytes of payload appended after `sequence`; exact in the window, before it at most 63 chunks too many.
+
+        Where the log was in a store before, they are taken to be spread evenly.
+        """
         if sequence >= self.head:
             return 0
         mark = sequence // _MARK_EVERY

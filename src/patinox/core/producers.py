@@ -7,6 +7,8 @@ more once a newer one has (the scheme of Kafka's idempotent producer, KIP-98).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from patinox.errors import InputError, ProducerFenced, ProducerGap
@@ -47,12 +49,17 @@ class ProducerLedger:
             )
         return producer.seq < expected
 
-    def appended(self, producer: Producer) -> None:
-        """Remembers that the chunk numbered `producer.seq` is in the log."""
+    def appended(self, producer: Producer) -> tuple[int, int]:
+        """Remembers that the chunk numbered `producer.seq` is in the log; its epoch and the number that is next."""
         self._next.pop(producer.id, None)
-        self._next[producer.id] = (producer.epoch, producer.seq + 1)
+        acknowledged = self._next[producer.id] = (producer.epoch, producer.seq + 1)
         if len(self._next) > MAX_PRODUCERS:
             del self._next[next(iter(self._next))]
+        return acknowledged
+
+    def restore(self, acknowledged: Mapping[str, tuple[int, int]]) -> None:
+        """Knows what a store knows, and nothing else."""
+        self._next = dict(acknowledged)
 
 
 def parse_producer(id_: str | None, epoch: str | None, seq: str | None) -> Producer | None:

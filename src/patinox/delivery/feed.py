@@ -13,8 +13,11 @@ from patinox.core.log import StreamLog
 from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.view import ReadPage, View
 from patinox.delivery.wire import Wire
+from patinox.errors import StreamGone
 from patinox.formats.base import Format, StreamHead
 from patinox.incremental.assembler import Assembly
+
+_FOLD_PAGE = 256
 
 
 class Member(Protocol):
@@ -41,7 +44,8 @@ def _ignore(member: Member) -> None:
 class Feed:
     """What the readers of one stream share.
 
-    `members` are all that read it; `overdue` says which of them have lagged too far.
+    `members` are all that read it; `overdue` says which of them have lagged too far. The assembly is `folded` up to a
+    record: it goes along with what is written here; of a log that was in a store it is folded when it is needed.
 
     `on_growth` is called with the feed when there is something new to deliver; `on_readers` when the number of readers
     has changed; `on_join` and `on_leave` with the member that has come or gone.
@@ -61,6 +65,7 @@ class Feed:
     ) -> None:
         self.log = log
         self.assembly = assembly
+        self.folded = 0
         self.head = head
         self.outcome: Outcome | None = None
         self.members: dict[Member, None] = {}
@@ -104,6 +109,27 @@ class Feed:
         if attachment.gap is not None:
             self.counters.gap("evicted")
         return attachment
+
+    def fold(self, chunk: StreamChunk) -> None:
+        """Takes the newest chunk into the assembly, where that has all before it."""
+        if self.folded == chunk.sequence - 1:
+            self.assembly.apply(chunk)
+            self.folded = chunk.sequence
+
+    async def assemble(self) -> None:
+        """Folds everything into the assembly, up to the head; page by page from the store where it has to."""
+        while self.folded < self.log.head:
+            page = await self.read(self.folded, _FOLD_PAGE)
+            if not page or page[0].sequence > self.folded + 1:
+                raise StreamGone(f"stream {self.head.id!r} is no longer kept")
+            for chunk in page:
+                self.fold(chunk)
+            await asyncio.sleep(0)
+
+    async def prepare(self, after: After, format_: Format[Any], *, snapshots: bool = True) -> None:
+        """To be waited for before a reader attaches: has the assembly ready, where it is needed."""
+        if not format_.stateless or (snapshots and after == "snapshot"):
+            await self.assemble()
 
     def view(self, format_: Format[Any], wire: Wire) -> View:
         """The view for this format on this wire; made at the first call."""

@@ -176,7 +176,7 @@ class Subscription:
 
     async def page(self) -> Batch:
         """What follows the cursor, from wherever it is kept; moves the cursor. May be empty."""
-        if not self.view.primed:
+        if not self.view.primed and self.cursor + 1 >= self.feed.log.first:  # else it is not near yet
             await self.view.prime()
         jump_to, self._jump_to = self._jump_to, 0
         if jump_to > self.cursor:

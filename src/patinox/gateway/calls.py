@@ -98,6 +98,7 @@ class Calls:
         if is_streamed:
             return await self.reader(request, calling, stream)
         await self.exchange.whole(stream, request)
+        await stream.assemble()
         return Reply(whole(calling, stream), headers=answer_headers(stream))
 
     async def reader(

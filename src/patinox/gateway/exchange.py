@@ -162,7 +162,7 @@ class Exchange:
             headers["retry-after"] = answer.retry_after
         if _is_refusal(stream):
             await self._forget(stream)
-        raise failure(stream, 503 if self.manager.is_closing else 502, headers)
+        raise await failure(stream, 503 if self.manager.is_closing else 502, headers)
 
     async def _forget(self, stream: ActiveStream) -> None:
         if self.manager.held(stream.key) is stream:  # else another reader of the same failure was faster
@@ -174,9 +174,9 @@ def _is_refusal(stream: ActiveStream) -> bool:
     return stream.log.head == 1 and stream.feed.went_wrong and stream.feed.outcome is not Outcome.CANCELLED
 
 
-def failure(stream: ActiveStream, status: int, headers: dict[str, str]) -> CallFailed:
+async def failure(stream: ActiveStream, status: int, headers: dict[str, str]) -> CallFailed:
     """Why a stream did not succeed, as an error to answer with."""
-    (last,) = stream.log.slice(stream.log.head - 1, 1)
+    (last,) = await stream.feed.read(stream.log.head - 1, 1)
     if isinstance(last.data, Error):
         return CallFailed(last.data, status, headers)
     ending: End = last.data

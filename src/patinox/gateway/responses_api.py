@@ -56,14 +56,14 @@ class ResponsesApi:
         is_streamed = bool(body.get("stream"))
         stream = await self._calls.begin(request, RESPONSES, body, options)
         if body.get("background") and not is_streamed and not options.detached:
-            return Reply(response_of(stream), headers=answer_headers(stream))
+            return Reply(await response_of(stream), headers=answer_headers(stream))
         return await self._calls.answer(request, RESPONSES, stream, is_streamed=is_streamed, detached=options.detached)
 
     async def retrieve(self, request: Request) -> Asgi:
         """`GET /v1/responses/{id}`: what there is by now, or with `?stream=true` what follows `starting_after`."""
         stream, query = await self._stream(request, Right.READ), request.query_params
         if query.get("stream", "").lower() not in ("1", "true"):
-            return Reply(response_of(stream), headers=answer_headers(stream))
+            return Reply(await response_of(stream), headers=answer_headers(stream))
         number = query.get("starting_after")
         if number is None:
             return await self._calls.reader(request, RESPONSES, stream)
@@ -74,7 +74,7 @@ class ResponsesApi:
         """`POST /v1/responses/{id}/cancel`: stops it, from anywhere; what has ended stays as it is."""
         stream = await self._stream(request, Right.CANCEL)
         await stream.cancel()
-        return Reply(response_of(stream), headers=answer_headers(stream))
+        return Reply(await response_of(stream), headers=answer_headers(stream))
 
     async def _stream(self, request: Request, right: Right) -> ActiveStream:
         id_: str = request.path_params["id"]
@@ -106,6 +106,7 @@ class ResponsesApi:
 async def after_number(stream: ActiveStream, text: str) -> EventId:
     """The event id of the frame that `starting_after` names. Raises `InputError` where no frame has that number."""
     number = _whole(text)
+    await stream.assemble()
     view = stream.feed.view(OPENAI_RESPONSES, SseWire(OPENAI_RESPONSES, ids=False, controls=False))
     mark, state = view.checkpoint(lambda state: next_number(state) <= number)
     while chunks := await stream.feed.read(mark, _PAGE):
@@ -152,8 +153,9 @@ _STATUSES = {
 }
 
 
-def response_of(stream: ActiveStream) -> dict[str, Any]:
+async def response_of(stream: ActiveStream) -> dict[str, Any]:
     """The response object as it stands: under way, whole, or with the error it ended with."""
+    await stream.assemble()
     outcome = stream.feed.outcome
     response = _response(stream.assembly, stream.feed.head, outcome is Outcome.INCOMPLETE)
     if outcome in (Outcome.COMPLETE, Outcome.INCOMPLETE):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 from patinox.core.chunks import End, Error
-from patinox.errors import BufferFull, PatinoxError, StreamClosed
+from patinox.errors import BufferFull, PatinoxError, StoreError, StreamClosed, StreamFenced
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream, error_of
 
@@ -57,17 +57,21 @@ async def pump(source: Source, stream: ActiveStream) -> None:
     Cancelled (by the stream's end or the manager's), it lets the cancellation through; the stream's ending is then
     the business of whoever cancelled.
     """
+    burst = stream.burst()
     try:
         async with contextlib.aclosing(source.batches()) as batches:
             async for batch in batches:
                 for data in batch:
                     with contextlib.suppress(BufferFull):  # counted; the source cannot be told, and goes on
-                        await stream.write(data)
+                        await burst.write(data)
                 if not stream.is_open:  # it ended by what was written: an error, or a validator that objects
                     return
         await _end(stream, source.ending)
     except StreamClosed:
         _log.debug("it ended before its source", extra={"stream": stream.id})
+    except (StreamFenced, StoreError) as error:
+        # How it ends is decided by who writes it now, or when the store is back.
+        _log.info("its source is left", extra={"stream": stream.id, "code": error.code})
     except Exception as error:
         if not isinstance(error, PatinoxError):
             # An exception may quote what it choked on, which a pipeline might have withheld.

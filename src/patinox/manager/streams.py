@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from patinox.config.choices import OnAbandon, Retain
 from patinox.config.streaming import StreamingConfig
-from patinox.core.attach import After
-from patinox.core.chunks import EventId
 from patinox.core.keys import StreamKey
 from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.fanout import Fanout
 from patinox.delivery.feed import Feed
-from patinox.delivery.subscription import ChunkSubscription
 from patinox.errors import (
     InputError,
     ShuttingDown,
     StreamExists,
-    StreamGone,
-    StreamNotFound,
     UnknownFormat,
 )
 from patinox.formats.base import Format, StreamHead
@@ -38,16 +33,23 @@ from patinox.manager.creation import is_name, new_key, plain, random_word, strea
 from patinox.manager.departure import Departure, Guest
 from patinox.manager.figures import StreamFigures
 from patinox.manager.intake import Intake
+from patinox.manager.journal import Journal
+from patinox.manager.leases import Leases
+from patinox.manager.library import Library
 from patinox.manager.pipelines import PipelineChoice, Pipelines
 from patinox.manager.relay import Relay, pump
+from patinox.manager.shelf import Shelf
 from patinox.manager.sources import Source
 from patinox.manager.stream import ActiveStream
+from patinox.manager.tail import Tail
+from patinox.stores.base import Store
 from patinox.stores.memory import MemoryStore
 
-_TOMBSTONES = 100_000
+_SWEEP = 500
+"""Streams that are deleted in one step."""
 
 
-class StreamManager:
+class StreamManager(Library):
     """The one object an application holds.
 
         async with StreamManager() as manager:
@@ -63,7 +65,7 @@ class StreamManager:
         self,
         config: StreamingConfig | None = None,
         *,
-        store: MemoryStore | None = None,
+        store: Store | None = None,
         formats: Mapping[str, Format[Any]] | None = None,
         clock: Callable[[], float] = time.time,
         pipelines: Pipelines | None = None,
@@ -71,25 +73,29 @@ class StreamManager:
         self.pipelines = pipelines if pipelines is not None else Pipelines()
         self.config = config if config is not None else StreamingConfig()
         self.formats = dict(formats) if formats is not None else builtin()
-        self.store = store if store is not None else MemoryStore()
+        self.store: Store = store if store is not None else MemoryStore()
         self.counters = DeliveryCounters()
         self.figures = StreamFigures()
         self.admission = Admission(self.config)
         self._clock = clock
-        self._streams: dict[StreamKey, ActiveStream] = {}
-        self._by_epoch: dict[tuple[str, str], ActiveStream] = {}
+        self.shelf = Shelf(self, clock=clock, on_growth=self._grown)
+        self.leases = Leases(self, node=random_word(8))
         self.channels = Channels(self, clock=clock, new_epoch=partial(random_word, 12))
         self._on_drain: dict[Callable[[], Iterable[Guest]], None] = {}
-        self._gone: dict[StreamKey, None] = {}
         self._pumps: dict[asyncio.Task[None], ActiveStream] = {}
         self._fanout: Fanout | None = None
+        self._journal: Journal | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self._closing = False
+        self.is_closing = False
+        self._is_closed = False
 
     def __repr__(self) -> str:
-        return f"<StreamManager {len(self._streams)} streams, {len(self._pumps)} running>"
+        return f"<StreamManager {len(self.shelf)} streams, {len(self._pumps)} running>"
 
     async def __aenter__(self) -> Self:
+        if self.is_closing:
+            raise ShuttingDown("this manager is closed")
+        await self.store.open()
         self._start()
         return self
 
@@ -98,7 +104,7 @@ class StreamManager:
         await self.aclose()
 
     def _start(self) -> Fanout:
-        if self._closing:
+        if self.is_closing:
             raise ShuttingDown("this manager is closed")
         if self._fanout is None:
             self._fanout = Fanout(
@@ -106,12 +112,32 @@ class StreamManager:
                 write_deadline_s=self.config.write_deadline_s,
             )
             self._sweeper = asyncio.get_running_loop().create_task(self._sweep_forever(), name="patinox sweep")
+            self.leases.start()
         return self._fanout
 
     @property
     def fanout(self) -> Fanout:
         """What delivers to this manager's readers; started with the first use in a running event loop."""
         return self._fanout if self._fanout is not None else self._start()
+
+    def configure(self, config: StreamingConfig) -> None:
+        """Goes by other settings from now on: limits at once, the rest for what begins (`config/reloading.py`)."""
+        self.config = config
+        self.admission.configure(config)
+
+    @property
+    def journal(self) -> Journal:
+        """What takes chunks to a store that does not acknowledge at once; started with the first use."""
+        if self._journal is None:
+            self._journal = Journal(
+                self.store, flush_interval_s=self.config.flush_interval_s, timeout_s=self.config.store_timeout_s,
+                on_refused=self.leases.refused,
+            )  # fmt: skip
+        return self._journal
+
+    def new_tail(self, stream: ActiveStream) -> Tail:
+        """For a stream whose store acknowledges later, or that another node writes."""
+        return Tail(stream, self.journal, timeout_s=self.config.store_timeout_s)
 
     @property
     def running(self) -> int:
@@ -145,25 +171,42 @@ class StreamManager:
         """
         self._start()
         key = new_key(tenant, id)
-        if key in self._streams:
+        if self.shelf.held(key) is not None:
             raise StreamExists(f"a stream {key.id!r} exists already")
         options = stream_options(self.config, ttl_s, retain, on_abandon)
         handler = self.pipelines.choose(pipeline)
         room = None if channel is None else self.channel(channel, tenant)
         head = StreamHead(key.id, random_word(12), self._clock(), plain(metadata), tenant, owner)
         account = Account(producer or "", tenant, owner)
-        self.admission.begin_stream(len(self._streams), account)
+        self.admission.begin_stream(len(self.shelf), account)
         on_growth = self._grown if room is None else partial(self._grown_in, room)
         stream = ActiveStream(head, options, self, clock=self._clock, on_growth=on_growth)
         stream.on_end = partial(self.admission.end_stream, account)
+        stream.channel = channel
         if handler is not None:
             stream.intake = Intake(handler, stream)
-        self.store.create_nowait(stream.facts, "", 0)
-        self._streams[key] = self._by_epoch[tenant, head.epoch] = stream
+            stream.pipeline = handler.name or "unnamed"
+        try:
+            await self._keep(stream)
+        except BaseException:
+            stream.on_end()
+            raise
+        self.shelf.put(stream)
         self.figures.begun(stream)
         if room is not None:
             self.channels.enrol(stream, room)
         return stream
+
+    async def _keep(self, stream: ActiveStream) -> None:
+        """Has the store keep a new stream, unless that has its window only: then it is held here, and nowhere else."""
+        if stream.options.retain is Retain.WINDOW:
+            return
+        node, lease_s = self.leases.node, self.leases.lease_s
+        if isinstance(self.store, MemoryStore):
+            record = self.store.create_nowait(stream.facts, node, lease_s)
+        else:
+            record = await self.answered(self.store.create(stream.facts, node, lease_s))
+        self.leases.hold(stream, record.fence)
 
     def channel(self, name: str, tenant: str = "") -> Channel:
         """The channel of this name: many streams, read as one. Made where there is none.
@@ -179,49 +222,6 @@ class StreamManager:
         """Tells everybody who reads a channel (without a name: any), and keeps it like all that is written."""
         for room in self.channels if channel is None else (self.channel(channel),):
             await room.broadcast(data)
-
-    async def open(self, stream_id: str, tenant: str = "") -> ActiveStream:
-        """The stream with this id, from wherever it is kept. Raises what `get` raises, and `StoreError`."""
-        return self.get(stream_id, tenant)
-
-    def get(self, stream_id: str, tenant: str = "") -> ActiveStream:
-        """The stream with this id, of those that are held here.
-
-        Raises `StreamNotFound`, or `StreamGone` for one that was deleted.
-        """
-        key = StreamKey(tenant, stream_id)
-        stream = self._streams.get(key)
-        if stream is not None:
-            return stream
-        if key in self._gone:
-            raise StreamGone(f"stream {stream_id!r} was deleted")
-        raise StreamNotFound(f"there is no stream {stream_id[:140]!r}")
-
-    def held(self, key: StreamKey) -> ActiveStream | None:
-        """The stream of this key, if it is held here."""
-        return self._streams.get(key)
-
-    async def seek(self, stream_id: str, tenant: str = "") -> ActiveStream | None:
-        """The stream with this id, if there is one."""
-        try:
-            return await self.open(stream_id, tenant)
-        except (StreamNotFound, StreamGone):
-            return None
-
-    async def find(self, event_id: EventId, tenant: str = "") -> ActiveStream | None:
-        """The stream that an event id belongs to, by its epoch."""
-        return self._by_epoch.get((tenant, event_id.epoch))
-
-    def __iter__(self) -> Iterator[ActiveStream]:
-        return iter(tuple(self._streams.values()))
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def subscribe(self, stream_id: str, after: After | str | None = None, *, tenant: str = "") -> ChunkSubscription:
-        """The chunks of a stream after an event id (default: from the start), as an async iterator."""
-        self._start()
-        return self.get(stream_id, tenant).subscribe(after)
 
     def relay(
         self,
@@ -283,21 +283,26 @@ class StreamManager:
     async def forget(self, stream: ActiveStream) -> None:
         """Removes a stream as if it had never been: its id can be taken again. For one that nobody has read."""
         stream.cancel_nowait("the stream was withdrawn")
-        await self._forget(stream)
-        self._gone.pop(stream.key, None)
+        await self._delete(stream, trace=False)
 
     async def delete(self, stream_id: str, *, tenant: str = "") -> None:
-        """Cancels a stream if it runs, and forgets it; from then on it is `StreamGone`."""
+        """Cancels a stream if it runs, wherever, and forgets it; from then on it is `StreamGone`."""
         stream = await self.open(stream_id, tenant)
-        stream.cancel_nowait("the stream was deleted")
-        await self._forget(stream)
+        await stream.cancel("the stream was deleted")
+        await self._delete(stream, trace=True)
+
+    async def _delete(self, stream: ActiveStream, *, trace: bool) -> None:
+        self.leases.drop(stream)
+        self.shelf.forget(stream, trace=trace)
+        if stream.options.retain is not Retain.WINDOW:
+            await self.answered(self.store.delete(stream.key, trace=trace))
 
     def stats(self) -> dict[str, Any]:
         """Figures of the whole manager: what it holds, its readers, the largest lag, and what was dropped and why.
 
         `refused` is what admission did not let in, by limit.
         """
-        streams = self._streams.values()
+        streams = tuple(self.shelf)
         delivery = self._fanout.stats() if self._fanout is not None else {}
         return {
             "streams": len(streams),
@@ -311,17 +316,7 @@ class StreamManager:
             "refused": dict(self.admission.refused),
         }
 
-    def configure(self, config: StreamingConfig) -> None:
-        """Goes by other settings from now on: limits at once, the rest for what begins (`config/reloading.py`)."""
-        self.config = config
-        self.admission.configure(config)
-
     # ── shutdown ──
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether it takes nothing new any more."""
-        return self._closing
 
     def on_drain(self, callback: Callable[[], Iterable[Guest]]) -> Callable[[], None]:
         """Has `callback` asked, when nothing new is taken any more, who is to go. Returns what undoes it."""
@@ -329,16 +324,17 @@ class StreamManager:
         return partial(self._on_drain.pop, callback, None)
 
     def outlives(self, stream: ActiveStream) -> bool:
-        """Whether a stream goes on when this process ends: others have its store, and it is not filled from here."""
-        return self.store.is_shared and stream not in self._pumps.values()
+        """Whether a stream goes on when this process ends: its store does, and it is not filled from here."""
+        is_kept = self.store.is_shared or not self.store.is_immediate
+        return is_kept and stream.options.retain is not Retain.WINDOW and not (stream.is_mine and stream.is_fed)
 
     async def drain(self, reason: str = "the server is shutting down") -> None:
         """Takes nothing new, ends what ends with this process as `interrupted`, and sends every reader away.
 
         Takes up to `drain_window` where what they read goes on elsewhere (`departure.py`). Idempotent.
         """
-        if not self._closing:
-            self._closing = True
+        if not self.is_closing:
+            self.is_closing = True
             sockets = [guest for callback in tuple(self._on_drain) for guest in callback()]
             if self._fanout is not None:
                 await Departure(self, sockets).run(reason)
@@ -347,11 +343,13 @@ class StreamManager:
 
     async def interrupt_all(self, reason: str) -> None:
         """Ends every stream that does not outlive this process, and waits until its source is closed."""
-        for stream in list(self._streams.values()):
+        for stream in self.shelf:
             if not self.outlives(stream):
                 stream.interrupt_nowait(reason)
         if self._pumps:  # each was told to stop when its stream ended, and is closing its source
             await asyncio.wait(tuple(self._pumps))
+        if self._journal is not None:
+            await self._journal.drain(self.config.store_timeout_s)
 
     async def aclose(self) -> None:
         """Drains, lets the readers take what is left within `drain_timeout`, and drops them. Idempotent."""
@@ -363,7 +361,13 @@ class StreamManager:
             await self._fanout.settle(self.config.drain_timeout_s)
             await self._fanout.aclose()
         await self.pipelines.aclose()
-        await self.store.aclose()
+        if self._journal is not None:
+            await self._journal.aclose()
+        await self.shelf.aclose()
+        if not self._is_closed:
+            self._is_closed = True
+            await self.leases.aclose()
+            await self.store.aclose()
 
     # ── within ──
 
@@ -383,17 +387,13 @@ class StreamManager:
     async def sweep(self) -> int:
         """Forgets the streams whose time to live is over; returns how many. Runs by itself every minute or so."""
         now_s = self._clock()
-        over = [s for s in self._streams.values() if s.ended_s is not None and s.ended_s + s.options.ttl_s <= now_s]
+        over = [s for s in self.shelf if s.ended_s is not None and s.ended_s + s.options.ttl_s <= now_s]
         for stream in over:
-            await self._forget(stream)
+            self.shelf.forget(stream)
+        windows = sum(1 for stream in over if stream.options.retain is Retain.WINDOW)
+        swept = 0
+        while (count := await self.store.sweep(now_s, _SWEEP)) > 0:
+            swept += count
+            await asyncio.sleep(0)
         self.channels.sweep()
-        return len(over)
-
-    async def _forget(self, stream: ActiveStream) -> None:
-        self._streams.pop(stream.key, None)
-        self._by_epoch.pop((stream.key.tenant, stream.epoch), None)
-        self._gone[stream.key] = None
-        if len(self._gone) > _TOMBSTONES:
-            del self._gone[next(iter(self._gone))]
-        self.channels.forgotten(stream)
-        await self.store.delete(stream.key)
+        return windows + swept

@@ -50,6 +50,7 @@ class MemoryStore:
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._users = 0
         self._streams: dict[StreamKey, _Kept] = {}
         self._by_epoch: dict[tuple[str, str], StreamKey] = {}
         self._gone: dict[StreamKey, None] = {}
@@ -60,13 +61,17 @@ class MemoryStore:
         return f"<MemoryStore {len(self._streams)} streams>"
 
     async def open(self) -> None:
-        """Nothing to connect to."""
+        """Nothing to connect to; it is there until as many have closed it."""
+        self._users += 1
 
     async def probe(self) -> None:
         """It lives as long as the process."""
 
     async def aclose(self) -> None:
-        """Forgets everything."""
+        """Forgets everything, when nobody uses it any more."""
+        self._users -= 1
+        if self._users > 0:
+            return
         for table in (self._streams, self._by_epoch, self._gone, self._listeners, self._holders):
             table.clear()
 

@@ -123,7 +123,7 @@ class ReplayApp:
     def _called(self, calling: Calling) -> Handler:
         async def called(request: Request) -> Asgi:
             body = await json_object(request.receive, _MAX_REQUEST_BYTES)
-            return self._read(request, calling.format) if body.get("stream") else self._whole(calling)
+            return self._read(request, calling.format) if body.get("stream") else await self._whole(calling)
 
         return called
 
@@ -139,7 +139,7 @@ class ReplayApp:
     async def _retrieved(self, request: Request) -> Asgi:
         query = request.query_params
         if query.get("stream", "").lower() not in ("1", "true"):
-            return Reply(response_of(self.stream))
+            return Reply(await response_of(self.stream))
         number = query.get("starting_after")
         if number is None:
             return self._read(request, RESPONSES.format)
@@ -159,9 +159,9 @@ class ReplayApp:
             return events(format_, ids=False, controls=False)
         return _BeatingLines(format_) if self._heartbeats else PlainWire(format_)
 
-    def _whole(self, calling: Calling) -> Asgi:
+    async def _whole(self, calling: Calling) -> Asgi:
         if self.stream.feed.went_wrong:
-            raise failure(self.stream, 502, {})
+            raise await failure(self.stream, 502, {})
         return Reply(msgspec.to_builtins(whole(calling, self.stream)))
 
 

@@ -115,6 +115,7 @@ class HttpReader:
         Raises `LimitExceeded`, before anything is sent, where no more readers are let in.
         """
         feed = self._stream.feed
+        await feed.prepare(self._after, self._format, snapshots=self._wire.controls)
         attachment = feed.attach(self._after, snapshots=self._wire.controls)
         compressed = self._manager.config.sse.compression and _accepts_gzip(scope)
         headers = [*self._response_headers(attachment, compressed), *scope.get(HEADERS, ())]

@@ -11,8 +11,9 @@ import msgspec
 from patinox.core.chunks import Outcome
 from patinox.core.producers import Producer
 from patinox.delivery.feed import Feed
-from patinox.errors import StreamClosed
+from patinox.errors import StoreError, StreamClosed
 from patinox.manager import ActiveStream
+from patinox.manager.tail import Burst
 
 
 class Push:
@@ -27,15 +28,29 @@ class Push:
         return f"<Push to {self._stream.id}, {self.accepted} accepted>"
 
     async def take(self, body: AsyncIterator[Any]) -> None:
-        """Appends all of it. Raises what the body or the stream does; what was accepted stays."""
+        """Appends all of it, and returns once the store has it. Raises what the body or the stream does.
+
+        What was accepted stays; where the store is away it is not known what that is, and none of it is called so.
+        """
+        burst = self._stream.burst()
+        try:
+            await self._take(body, burst)
+        finally:
+            try:
+                await burst.flush()
+            except StoreError:
+                self.accepted = 0
+                raise
+
+    async def _take(self, body: AsyncIterator[Any], burst: Burst) -> None:
         number = 0
         async for data in body:
             if self._producer is None:
-                await self._stream.write(data)
+                await burst.write(data)
                 self.accepted += 1
             else:
                 numbered = msgspec.structs.replace(self._producer, seq=self._producer.seq + number)
-                self.accepted += await self._stream.produce(data, numbered)
+                self.accepted += await burst.produce(data, numbered)
             number += 1
         if not number and not self._stream.is_open:
             raise self._closed()

@@ -77,18 +77,18 @@ class StreamsApi:
         limit = _limit(request.query_params.get("limit"))
         after = request.query_params.get("after")
         caller = await self._access.caller(request.scope)
-        streams = [
-            stream for stream in self._manager
-            if stream.key.tenant == caller.tenant and self._access.may(caller, Right.READ, stream)
-        ]  # fmt: skip
-        if after is not None:
-            ids = [stream.id for stream in streams]
-            if after not in ids:  # it may have been deleted since: an empty page would read as the end of the list
-                raise StreamNotFound(f"there is no stream {after[:140]!r} to go on after; begin again")
-            streams = streams[ids.index(after) + 1 :]
-        page = streams[:limit]
-        more = {"next": page[-1].id} if len(streams) > limit else {}
-        return Reply({"streams": [stream.describe() for stream in page], **more})
+        if after is not None and await self._manager.seek(after, caller.tenant) is None:
+            # It may have been deleted since: an empty page would read as the end of the list.
+            raise StreamNotFound(f"there is no stream {after[:140]!r} to go on after; begin again")
+        page: list[ActiveStream] = []
+        while len(page) <= limit:
+            some = await self._manager.list(caller.tenant, after, limit + 1)
+            page += [stream for stream in some if self._access.may(caller, Right.READ, stream)]
+            if len(some) <= limit:
+                break
+            after = some[-1].id
+        more = {"next": page[limit - 1].id} if len(page) > limit else {}
+        return Reply({"streams": [stream.describe() for stream in page[:limit]], **more})
 
     async def read(self, request: Request) -> Asgi:
         """`GET /v1/streams/{id}`: live, or the snapshot, by `Accept` and `?format=`."""
@@ -104,6 +104,7 @@ class StreamsApi:
         if answer.kind == "page":
             return Reply(status=303, headers={"location": f"{self._playground}?stream={stream.id}"})
         if answer.kind == "snapshot" or answer.wire is None:
+            await stream.assemble()
             return Reply(stream.snapshot())
         last_event_id = request.headers.get("last-event-id")
         after = parse_after(last_event_id or query.get("after"))

@@ -10,6 +10,7 @@ from patinox.core.chunks import Error
 from patinox.core.producers import Producer
 from patinox.errors import InputError, StreamClosed
 from patinox.manager import ActiveStream
+from patinox.manager.tail import Burst
 from patinox.transports.grpc.facts import OUTCOMES
 from patinox.transports.grpc.generated import streams_pb2 as pb
 from patinox.transports.grpc.messages import appended, from_error
@@ -34,8 +35,12 @@ class Appending:
     async def take(self, request: pb.AppendRequest) -> None:
         """Appends what one request holds. Waits where back-pressure says so; raises what appending does."""
         stream = await self._begin(request) if self._stream is None else self._continue(self._stream, request)
-        for data in [appended(event) for event in request.events]:  # all are read before the first is appended
-            await self._append(stream, data)
+        burst = stream.burst()
+        try:
+            for data in [appended(event) for event in request.events]:  # all are read before the first is appended
+                await self._append(burst, data)
+        finally:
+            await burst.flush()
         if request.HasField("finish"):
             self._is_over = True
             if stream.is_open:
@@ -72,13 +77,13 @@ class Appending:
             raise InputError("`producer` is for the first request of Append; events are numbered on from there")
         return stream
 
-    async def _append(self, stream: ActiveStream, data: object) -> None:
+    async def _append(self, burst: Burst, data: object) -> None:
         producer, number = self._producer, self._seen
         if producer is None:
-            await stream.write(data)  # type: ignore[arg-type]
+            await burst.write(data)
             accepted = True
         else:
-            accepted = await stream.produce(data, msgspec.structs.replace(producer, seq=producer.seq + number))
+            accepted = await burst.produce(data, msgspec.structs.replace(producer, seq=producer.seq + number))
         self._seen += 1
         self._accepted += accepted
 

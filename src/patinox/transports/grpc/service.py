@@ -105,6 +105,7 @@ class StreamsService:
         self.readers += 1
         context.add_done_callback(lambda _: self._left(account))  # type: ignore[arg-type]  # when its status has left too
         feed, fanout = stream.feed, self._manager.fanout
+        await feed.prepare(after, EVENTS)
         subscription = Subscription(feed, feed.view(EVENTS, self._wire), feed.attach(after))
         subscription.open()
         try:
@@ -138,6 +139,8 @@ class StreamsService:
     async def get(self, request: pb.GetRequest, context: Context) -> pb.GetResponse:
         """The facts of a stream, and its snapshot."""
         stream = await self._stream(request.stream, Right.READ, context)
+        if not request.facts_only:
+            await stream.assemble()
         snapshot = None if request.facts_only else snapshot_message(stream.assembly.snapshot())
         return pb.GetResponse(stream=stream_message(stream), snapshot=snapshot)
 

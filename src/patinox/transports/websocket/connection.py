@@ -247,6 +247,7 @@ class WebSocketConnection:
     ) -> None:  # fmt: skip
         self._check_room(key, subject)
         feed = subject.feed
+        await feed.prepare(after, format_, snapshots=wire.controls)
         attachment = feed.attach(after, snapshots=wire.controls)
         facts: dict[str, Any] = {"position": str(attachment.position), "outcome": attachment.outcome}
         if attachment.gap is not None:

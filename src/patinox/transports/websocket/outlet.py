@@ -15,7 +15,7 @@ import types
 from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Protocol
 
-from patinox.core.chunks import End, EventId
+from patinox.core.chunks import EventId
 from patinox.delivery.driver import Driver
 from patinox.delivery.feed import Feed
 from patinox.delivery.sink import Send
@@ -226,8 +226,7 @@ class ForeignSink:
         position = EventId(feed.log.epoch, feed.log.head)
         if self._subscription.gaps or feed.outcome is None:
             return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, None))
-        last = feed.log.slice(feed.log.head - 1, 1)[0].data
-        error = last.error if isinstance(last, End) else last
+        error = feed.assembly.error  # a foreign dialect's reader: everything is assembled
         return self._outlet.packaging.wrap(end_of_reading(feed.head.id, position, feed.outcome.value, error))
 
     def push(self, message: Any) -> Awaitable[None] | None:
