@@ -10,7 +10,7 @@ script or style.
     answer.js       the answer, block by block             api.js         the calls
     page.js         the elements, how they show a fact     meter.js       tokens/s, time to first token
     link.js         the address, what a reload knows       announcer.js   what a screen reader hears
-    timing.js       pauses, and durations in words
+    timing.js       pauses, and durations in words         credential.js  who this tab is, where the server asks
 
 They are package data, found with `importlib.resources`, so they are there in a wheel, a zip or an editable
 install. `index.html` belongs at the mount point, every other asset at `web/<name>` beneath it; all addresses

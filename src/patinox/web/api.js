@@ -1,5 +1,7 @@
 // The calls the page makes. Addresses are relative to the page, so it works mounted under a prefix.
 
+import { authorization } from "./credential.js";
+
 /** An answer with an error status, as the server tells it: `{"error": {"code", "message"}}`. */
 export class ApiError extends Error {
   constructor(status, code, message, retryAfterS = null) {
@@ -27,7 +29,8 @@ export async function refusal(response) {
 }
 
 async function call(path, options = {}) {
-  const response = await fetch(address(path), { cache: "no-store", ...options });
+  const headers = { ...options.headers, ...authorization() };
+  const response = await fetch(address(path), { cache: "no-store", ...options, headers });
   if (!response.ok) throw await refusal(response);
   return response.status === 204 ? null : response.json();
 }
@@ -66,6 +69,22 @@ export const snapshot = (id) =>
 
 /** What is known of a stream without its content: `state`, `readers`, and `pipeline` and `held` where it has one. */
 export const facts = (id) => call(`v1/streams/${encodeURIComponent(id)}/facts`);
+
+/** Changes a ticket for the cookie by which this browser may read the stream from then on. */
+export const redeem = (id, ticket) =>
+  call(`v1/streams/${encodeURIComponent(id)}?ticket=${encodeURIComponent(ticket)}`, {
+    headers: { Accept: "application/json" },
+  });
+
+/** A ticket for the stream, to be put into a link; null where the server asks nobody who they are. */
+export async function ticket(id) {
+  try {
+    return (await call("v1/tickets", posting({ stream: id }))).ticket;
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
+}
 
 /** The ids of the models that can be asked, the default one first. */
 export async function models() {

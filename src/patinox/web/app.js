@@ -3,6 +3,7 @@
 // `?transport=fetch` reads with fetch instead of EventSource.
 
 import * as api from "./api.js";
+import { credential, signIn, takeTicket } from "./credential.js";
 import { clearNotice, notice, page, setState, show, tell } from "./page.js";
 import { Playground } from "./playground.js";
 import { pause } from "./timing.js";
@@ -21,10 +22,22 @@ async function showModels() {
       show(page.modelName, names.length === 1);
       if (names.length === 1) tell(page.modelName, names[0]);
       return;
-    } catch {
+    } catch (error) {
+      if (error.status === 401) return askWho();
+      if (error.status === 403) return;
       await pause(MODELS_POLL_MS);
     }
   }
+}
+
+/** The server asks who we are, and what we said (if anything) did not do. A shared stream can be read all the same. */
+function askWho() {
+  if (credential()) tell(page.signInWhy, "The server does not know this key or token, or it has expired.");
+  signIn("");
+  if (query.get("stream") && hadTicket) return;
+  show(page.signIn, true);
+  show(page.ask, false);
+  page.credential.focus();
 }
 
 /** A switch, where the server has pipelines to choose from; the name, where it has chosen. */
@@ -62,12 +75,15 @@ async function showReadiness(playground) {
 }
 
 async function copyLink() {
+  const link = new URL(page.share.href);
+  const ticket = await api.ticket(link.searchParams.get("stream")).catch(() => null);
+  if (ticket) link.searchParams.set("ticket", ticket);
   try {
-    await navigator.clipboard.writeText(page.share.href);
-    tell(page.copy, "Copied");
+    await navigator.clipboard.writeText(link.href);
+    tell(page.copy, ticket ? "Copied, good for 30 s" : "Copied");
   } catch {
     // Plain http on another host has no clipboard: show the link to be copied by hand.
-    prompt("Link to this stream", page.share.href);
+    prompt("Link to this stream", link.href);
   }
   await pause(COPIED_MS);
   tell(page.copy, "Copy link");
@@ -79,6 +95,11 @@ function wire(playground) {
     if (!text || page.send.disabled) return;
     playground.ask(text, page.model.value || null, page.pipeline.value || null);
   };
+  page.signIn.addEventListener("submit", (event) => {
+    event.preventDefault();
+    signIn(page.credential.value.trim());
+    location.reload();
+  });
   page.ask.addEventListener("submit", (event) => {
     event.preventDefault();
     send();
@@ -108,14 +129,20 @@ function wire(playground) {
   addEventListener("pageshow", (event) => event.persisted && playground.reader?.attach());
 }
 
+async function visit(id) {
+  if (ticket !== null) await api.redeem(id, ticket).catch((error) => notice(error.message));
+  playground.visit(id);
+}
+
 const query = new URLSearchParams(location.search);
+const ticket = takeTicket();
+const hadTicket = ticket !== null;
 const transport = chooseTransport(query.get("transport"));
 const playground = new Playground(transport);
 tell(page.transport, TRANSPORT_NAMES[transport]);
 wire(playground);
 if (/Mac|iPhone|iPad/.test(navigator.platform)) tell(page.modKey, "⌘");
 page.journal.open = matchMedia("(min-width: 60rem)").matches;
-showModels();
-showPipelines();
-if (query.get("stream")) playground.visit(query.get("stream"));
+showModels().then(showPipelines);
+if (query.get("stream")) visit(query.get("stream"));
 else showReadiness(playground);

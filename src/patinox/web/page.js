@@ -5,6 +5,7 @@ const JOURNAL_LINES = 60;
 const find = (id) => document.getElementById(id);
 
 export const page = Object.freeze({
+  signIn: find("signin"), credential: find("credential"), signInWhy: find("signin-why"),
   ask: find("ask"), prompt: find("prompt"), send: find("send"), model: find("model"), modelPick: find("modelpick"),
   modelName: find("modelname"), pipeline: find("pipeline"), pipelinePick: find("pipelinepick"), modKey: find("modkey"), stop: find("stop"), drop: find("drop"), share: find("share"),
   copy: find("copy"), controls: find("controls"), answer: find("answer"), empty: find("empty"),

@@ -7,6 +7,7 @@
 
 import { SseParser } from "./sse.js";
 import { refusal } from "./api.js";
+import { authorization, credential } from "./credential.js";
 
 const KINDS = [
   "message", "position", "gap", "snapshot", "goaway", "end",
@@ -42,11 +43,11 @@ export function openEventSource(url, after, handlers) {
   return { close };
 }
 
-/** The same over fetch; `headers` go along with every request. */
-export function openFetch(url, after, handlers, headers = {}) {
+/** The same over fetch, which can say who asks. */
+export function openFetch(url, after, handlers) {
   const abort = new AbortController();
   const request = {
-    headers: { ...headers, Accept: "text/event-stream", ...(after ? { "Last-Event-ID": after } : {}) },
+    headers: { ...authorization(), Accept: "text/event-stream", ...(after ? { "Last-Event-ID": after } : {}) },
     cache: "no-store",
     signal: abort.signal,
   };
@@ -81,7 +82,7 @@ async function pump(url, request, signal, handlers) {
 export const TRANSPORTS = { eventsource: openEventSource, fetch: openFetch };
 export const TRANSPORT_NAMES = { eventsource: "EventSource", fetch: "fetch" };
 
-/** EventSource unless the page asks for fetch, or the browser has none. */
+/** EventSource unless the page asks for fetch, the browser has none, or a header must say who asks. */
 export function chooseTransport(asked) {
-  return asked === "fetch" || typeof EventSource === "undefined" ? "fetch" : "eventsource";
+  return asked === "fetch" || typeof EventSource === "undefined" || credential() ? "fetch" : "eventsource";
 }
