@@ -37,6 +37,7 @@ function askWho() {
   if (query.get("stream") && hadTicket) return;
   show(page.signIn, true);
   show(page.ask, false);
+  show(page.empty, false);
   page.credential.focus();
 }
 
