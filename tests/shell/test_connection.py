@@ -346,6 +346,24 @@ class TestOtherRequests:
                 assert (await client.plain())[0] == 200
         assert stream.log.head == 2
 
+    async def test_a_body_that_was_never_asked_for_ends_the_connection_with_its_refusal(
+        self, port: int, stream: ActiveStream
+    ) -> None:
+        head = b"POST /v1/streams/s/chunks HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\nexpect: 100-continue\r\n"
+        async with connected(port) as client:
+            client.send(head + b"content-length: 99999999\r\n\r\n")
+            status, headers = await client.head()
+            assert (status, headers["connection"]) == (413, "close")
+            assert (await client.reader.read()).endswith(b"}")
+
+    async def test_a_body_that_was_asked_for_leaves_the_connection(self, port: int, stream: ActiveStream) -> None:
+        head = b"POST /v1/streams/s/chunks HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\nexpect: 100-continue\r\n"
+        async with connected(port) as client:
+            client.send(head + b"content-length: 1\r\n\r\n")
+            assert (await client.head())[0] == 100
+            client.send(b"a" + HEALTH)
+            assert [(await client.plain())[0] for _ in range(2)] == [200, 200]
+
     async def test_an_application_that_fails_is_answered_500(self) -> None:
         async def failing(scope: Any, receive: Any, send: Any) -> None:
             raise ZeroDivisionError

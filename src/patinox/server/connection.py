@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -102,8 +103,9 @@ class StreamingHttpProtocol(LimitedHead):
         self.tasks.add(task)
 
     async def _run(self, cycle: RequestResponseCycle, app: Any) -> None:
+        send = partial(_send_unasked, cycle) if cycle.waiting_for_100_continue else cycle.send
         try:
-            await app(cycle.scope, cycle.receive, cycle.send)
+            await app(cycle.scope, cycle.receive, send)
         except asyncio.CancelledError:
             raise  # the server leaves, and ends the connection itself: nothing went wrong
         except BaseException as error:
@@ -111,6 +113,17 @@ class StreamingHttpProtocol(LimitedHead):
         else:
             if cycle.scope is not _SPENT:  # else it was handed over: it is not to be complete yet
                 await cycle.run_asgi(_nothing)
+
+
+async def _send_unasked(cycle: RequestResponseCycle, message: Any) -> None:
+    """Sends to a client that asked whether to send its body (`Expect: 100-continue`, RFC 9110 §10.1.1).
+
+    Answered without having been told to go on, it may never send it, and what comes next would be taken for it: the
+    connection ends with the answer.
+    """
+    if cycle.waiting_for_100_continue:
+        cycle.keep_alive = False
+    await cycle.send(message)
 
 
 _SPENT: Any = MappingProxyType({"type": "http", "http_version": "1.1", "method": "GET"})
