@@ -29,6 +29,8 @@ class Contestant(msgspec.Struct, frozen=True):
     stream_path: str = "/events/%u"
     dialect: str | None = None
     """What the load client speaks to a WebSocket (`client/websocket.h`), or `grpc`; None reads SSE."""
+    streams: int = 0
+    """Readers on one connection of HTTP/2 (`client/http2.h`); 0 is HTTP/1.1."""
 
     def command(self) -> list[str]:
         """Return the command line; raise `NotThere` without an environment for it."""
@@ -59,6 +61,13 @@ CONTESTANTS = {
         Contestant(
             "ws-fastapi", "Patinox WebSocket in FastAPI", "patinox_fastapi",
             ours=True, path="/ws", dialect="patinox.v1",
+        ),
+        Contestant(
+            "h2-shared", "Patinox HTTP/2, 100 streams a connection", "patinox_http2", True, SERVER_CORE, *_API,
+            streams=100,
+        ),
+        Contestant(
+            "h2-single", "Patinox HTTP/2, a connection each", "patinox_http2", True, SERVER_CORE, *_API, streams=1,
         ),
         Contestant("ws-starlette", "Starlette, send_text loop", "starlette_sockets", path="/ws", dialect="plain"),
         Contestant("socketio", "python-socketio", "socketio_room", path=_SOCKET_IO, dialect="socket.io"),

@@ -35,7 +35,7 @@ def fanout(contestant: Contestant, settings: Settings) -> Metrics:
 
 def _load(server: Server, contestant: Contestant, readers: int, *, nap_us: int = 0) -> Load:
     """Readers of the contestant's one stream, in what it speaks."""
-    return Load(server, readers, contestant.path, dialect=contestant.dialect, nap_us=nap_us)
+    return Load(server, readers, contestant.path, dialect=contestant.dialect, streams=contestant.streams, nap_us=nap_us)
 
 
 def steady(contestant: Contestant, settings: Settings) -> Metrics:

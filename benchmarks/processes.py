@@ -170,7 +170,7 @@ class Load(Process):
 
     def __init__(
         self, server: Server, readers: int, path: str,
-        *, body: Path | None = None, dialect: str | None = None, nap_us: int = 0,
+        *, body: Path | None = None, dialect: str | None = None, streams: int = 0, nap_us: int = 0,
     ) -> None:  # fmt: skip
         pace = server.commands_fd
         if dialect == "grpc":
@@ -181,6 +181,7 @@ class Load(Process):
             command += ["--pace", str(pace), "--timeout", str(PHASE_S), "--nap", str(nap_us)]
             command += ["--body", str(body)] if body else []
             command += ["--websocket", dialect] if dialect else []
+            command += ["--http2", str(streams)] if streams else []
         super().__init__("load client", command, CLIENT_CORE, pass_fds=(pace,))
         try:
             self.ready = self._phase()

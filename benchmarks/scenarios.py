@@ -17,6 +17,9 @@ SOCKETS = ("native", "ws-native", "ws-fastapi", "ws-starlette", "socketio")
 CALLS = ("native", "grpc", "grpc-queue")
 """Those on gRPC, 100 calls a connection, beside our own SSE."""
 
+HTTP2 = ("native", "h2-shared", "h2-single")
+"""Those on HTTP/2, beside our own SSE over HTTP/1.1."""
+
 
 class Scenario(msgspec.Struct, frozen=True):
     """One question, the servers it is put to, and the metric that answers it."""
@@ -133,6 +136,16 @@ SCENARIOS = (
         "x", "Memory per idle WebSocket without deflate, 10,000 held, beside SSE", measures.idle, SOCKETS,
         {"few": 1000, "many": 10000, "hold_ms": 4000}, {"hold_ms": 1000},
         "kib_per_idle", "KiB per connection", ("kib_per_idle_1000", "kib_per_idle_10000"), rounds=2,
+    ),
+    Scenario(
+        "m", "One stream to 1,000 readers over HTTP/2, beside SSE over HTTP/1.1", measures.fanout, HTTP2,
+        {"readers": 1000, "messages": 300, "burst": 1}, {"messages": 100},
+        "deliveries_per_cpu_s", "deliveries per CPU second", (*_RATE, "closed"), higher_is_better=True, rounds=3,
+    ),
+    Scenario(
+        "n", "Memory per idle reader over HTTP/2, 4,000 held, beside SSE over HTTP/1.1", measures.idle, HTTP2,
+        {"few": 1000, "many": 4000, "hold_ms": 4000}, {"hold_ms": 1000},
+        "kib_per_idle", "KiB per reader", ("kib_per_idle_1000", "kib_per_idle_4000"), rounds=2,
     ),
 )  # fmt: skip
 

@@ -1,10 +1,11 @@
 /* The load client: opens many SSE connections or WebSockets to one server on 127.0.0.1 from one thread and one epoll,
  * and checks every message of every reader for order and completeness.
  *
- *   load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--pace FD] [--timeout S] [--nap US]
+ *   load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--http2 N] [--pace FD] [--timeout S] [--nap US]
  *
  * PATH may hold one %u, the reader's number. With --body the request is a POST of that JSON; with --websocket it is a
- * handshake, and the dialect (websocket.h) says what is said then. It prints a first line of JSON when every reader has
+ * handshake, and the dialect (websocket.h) says what is said then; with --http2, N readers are streams of one connection
+ * (http2.h). It prints a first line of JSON when every reader has
  * its response head, or its dialect's answer, then obeys lines on stdin and answers each with one line of JSON:
  *
  *   phase COUNT BURST    until each reader that isn't stalled has COUNT messages more. With BURST > 0 it paces
@@ -16,7 +17,7 @@
  *   reconnect BACK       all readers drop, and come back at once with the event id of BACK messages ago
  *   quit
  *
- * A WebSocket does not reconnect.
+ * A WebSocket does not reconnect, nor does a stream of HTTP/2, which does not stall either.
  *
  * With --nap, while many readers still wait, it sleeps so long between two polls instead of being woken for
  * every message: waking a sleeper on another core costs the *server* microseconds a send, and would measure the
@@ -42,6 +43,7 @@
 
 static void send_bytes(const struct reader *r, const void *bytes, size_t n);
 
+#include "http2.h"
 #include "websocket.h"
 
 enum { MAX_READERS = 20000, OPENING_AT_ONCE = 512, READ_BYTES = 1 << 18, KEPT_IDS = 1 << 14,
@@ -49,7 +51,7 @@ enum { MAX_READERS = 20000, OPENING_AT_ONCE = 512, READ_BYTES = 1 << 18, KEPT_ID
 
 static struct {
     int port, pace_fd, timeout_s, nap_us;
-    unsigned readers;
+    unsigned readers, streams; /* streams: readers on one connection of HTTP/2; 0: no HTTP/2 */
     const char *path;
     const struct dialect *dialect;
     char body[65536];
@@ -57,6 +59,7 @@ static struct {
 } options = {.pace_fd = -1, .timeout_s = 120};
 
 static struct reader *readers;
+static struct session *sessions;
 static uint32_t *next_seq;              /* what each reader expects; 0 = whatever comes first. Dense, scanned often */
 static char kept_ids[KEPT_IDS][ID_BYTES]; /* event ids by number, as the first reader saw them */
 static int poller;
@@ -158,24 +161,56 @@ static void send_request(struct reader *r, const char *last_event_id)
 }
 
 /* connect() on loopback returns at once while the server's backlog has room, so it may block. */
-static void open_reader(struct reader *r, const char *last_event_id)
+static int connected(void)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to))
+        fail("connect");
+    return fd;
+}
+
+static void watch(int fd, void *who)
+{
+    struct epoll_event event = {EPOLLIN, {.ptr = who}};
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int)); /* no acknowledgement for every read */
+    epoll_ctl(poller, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void open_reader(struct reader *r, const char *last_event_id)
+{
     bool will_stall = r->stalled;
     free(r->held);
     free(r->parts);
     memset(r, 0, sizeof *r);
     r->stalled = will_stall;
     r->dialect = options.dialect;
-    r->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (r->fd < 0 || connect(r->fd, (struct sockaddr *)&to, sizeof to))
-        fail("connect");
+    r->fd = connected();
     send_request(r, last_event_id);
-    fcntl(r->fd, F_SETFL, O_NONBLOCK);
-    setsockopt(r->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){0}, sizeof(int)); /* no acknowledgement for every read */
-    struct epoll_event event = {EPOLLIN, {.ptr = r}};
-    epoll_ctl(poller, EPOLL_CTL_ADD, r->fd, &event);
+    watch(r->fd, r);
+    opened++;
+}
+
+/* The stream of one more reader, on a connection of its own where the last one is full. */
+static void open_stream(unsigned index)
+{
+    struct session *s = &sessions[index / options.streams];
+    struct reader *r = &readers[index];
+    unsigned char out[1024];
+    char path[512];
+    if (index % options.streams == 0) {
+        s->fd = connected();
+        s->first = r;
+        r->fd = s->fd;
+        send_bytes(r, out, h2_opening(out));
+        watch(s->fd, s);
+    }
+    r->fd = s->fd;
+    s->streams++;
+    snprintf(path, sizeof path, options.path, index);
+    send_bytes(r, out, h2_get(out, 2 * (index % options.streams) + 1, path));
     opened++;
 }
 
@@ -230,12 +265,34 @@ static void read_ready(struct reader *r)
         maybe_stall(r, (size_t)n);
 }
 
+static void session_ready(struct session *s)
+{
+    static char buffer[READ_BYTES];
+    ssize_t n = recv(s->fd, buffer, READ_BYTES, 0);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    seen.reads++;
+    now_ns = clock_ns(CLOCK_MONOTONIC);
+    if (n > 0) {
+        seen.bytes += (uint64_t)n;
+        session_bytes(s, buffer, (size_t)n);
+        return;
+    }
+    closed += s->streams;
+    close(s->fd);
+    for (unsigned i = 0; i < s->streams; i++)
+        s->first[i].fd = -1;
+}
+
 static void turn(int wait_ms)
 {
     struct epoll_event events[1024];
     int n = epoll_wait(poller, events, 1024, wait_ms);
     for (int i = 0; i < n; i++)
-        read_ready(events[i].data.ptr);
+        if (options.streams)
+            session_ready(events[i].data.ptr);
+        else
+            read_ready(events[i].data.ptr);
 }
 
 static void wait_for_heads(unsigned count, uint64_t deadline_ns)
@@ -447,7 +504,7 @@ static void read_dialect(const char *name)
 static void read_options(int argc, char **argv)
 {
     if (argc < 4 || (options.readers = (unsigned)atoi(argv[2])) == 0 || options.readers > MAX_READERS) {
-        fprintf(stderr, "usage: load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--pace FD] "
+        fprintf(stderr, "usage: load PORT READERS PATH [--body FILE] [--websocket DIALECT] [--http2 N] [--pace FD] "
                         "[--timeout S] [--nap US]\n");
         exit(2);
     }
@@ -458,6 +515,8 @@ static void read_options(int argc, char **argv)
             read_body(argv[i + 1]);
         else if (strcmp(argv[i], "--websocket") == 0)
             read_dialect(argv[i + 1]);
+        else if (strcmp(argv[i], "--http2") == 0)
+            options.streams = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--pace") == 0)
             options.pace_fd = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--timeout") == 0)
@@ -477,13 +536,17 @@ int main(int argc, char **argv)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     readers = calloc(options.readers, sizeof *readers);
+    sessions = calloc(options.readers, sizeof *sessions);
     next_seq = calloc(options.readers, sizeof *next_seq);
     poller = epoll_create1(0);
-    if (!readers || !next_seq || poller < 0)
+    if (!readers || !sessions || !next_seq || poller < 0)
         fail("memory");
     uint64_t started = clock_ns(CLOCK_MONOTONIC), deadline = deadline_ns();
     for (unsigned i = 0; i < options.readers; i++) {
-        open_reader(&readers[i], NULL);
+        if (options.streams)
+            open_stream(i);
+        else
+            open_reader(&readers[i], NULL);
         if (opened - heads > OPENING_AT_ONCE)
             wait_for_heads(opened - OPENING_AT_ONCE / 2, deadline);
     }
@@ -491,7 +554,7 @@ int main(int argc, char **argv)
     report("ready", started, 0, heads < options.readers);
     while (fgets(line, sizeof line, stdin) && strncmp(line, "quit", 4) != 0)
         obey(line);
-    for (unsigned i = 0; i < options.readers; i++)
+    for (unsigned i = 0; i < options.readers; i += options.streams ? options.streams : 1)
         close_reader(&readers[i]);
     return 0;
 }

@@ -27,6 +27,7 @@ class Http2Connection(TCPServer):
         super().__init__(*arguments)
         self._limits = limits
         self._send_deadline_s = send_deadline_s
+        self._waiting = 0  # who has something to write before anybody else may
         self._is_serving = False
         self._resting: asyncio.TimerHandle | None = None
 
@@ -52,7 +53,7 @@ class Http2Connection(TCPServer):
                 self.writer.get_extra_info("ssl_object") is not None,
                 parse_socket_addr(socket.family, socket.getpeername()),
                 parse_socket_addr(socket.family, socket.getsockname()),
-                self.protocol_send, limits=self._limits, send_deadline_s=self._send_deadline_s,
+                self.protocol_send, socket=self, limits=self._limits, send_deadline_s=self._send_deadline_s,
             )  # fmt: skip
             await self.protocol.initiate()
             self._is_serving = True
@@ -60,18 +61,34 @@ class Http2Connection(TCPServer):
             await self._read_data()
             self._stir()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the socket has taken all that was written, and nobody waits to write more."""
+        return not self._waiting and not self.writer.transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        """Writes, where there is room."""
+        if not self.writer.transport.is_closing():  # else what is read next is its end
+            self.writer.write(data)
+
     async def protocol_send(self, event: Event) -> None:
         """Writes, or closes, and waits while the client takes nothing: not for ever, whatever it has asked for."""
         if isinstance(event, Updated):
             await self._updated(event.idle)
-            return
-        if isinstance(event, RawData) and self.writer.transport.is_closing():
-            return  # what is read next is its end
+        elif isinstance(event, RawData) and self.has_room:
+            self.write(event.data)
+        else:
+            await self._send_in_turn(event)
+
+    async def _send_in_turn(self, event: Event) -> None:
+        self._waiting += 1
         try:
             async with asyncio.timeout(self._send_deadline_s or None):
                 await super().protocol_send(event)
         except TimeoutError:
             self.abort()
+        finally:
+            self._waiting -= 1
 
     async def end(self) -> None:
         """Takes no new requests, and says GOAWAY with the last of those there are, which is now if there is none."""

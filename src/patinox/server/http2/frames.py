@@ -17,6 +17,11 @@ def count_resets(frames: bytes) -> int:
     return count
 
 
+def data_frame(stream_id: int, data: bytes) -> bytes:
+    """A DATA frame (RFC 9113 §6.1) without padding that ends nothing."""
+    return b"%b\0\0%b%b" % (len(data).to_bytes(3, "big"), stream_id.to_bytes(4, "big"), data)
+
+
 class FrameLengths:
     """Looks at the length of each frame that a client sends when it is said: h2 does when the whole frame has come.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import h2.events
 import h2.exceptions
@@ -22,7 +22,7 @@ from hyperframe.frame import GoAwayFrame
 from patinox.config.streaming import Http2Config
 from patinox.delivery.sink import start
 from patinox.server.http2.budget import ResetBudget
-from patinox.server.http2.frames import FrameLengths, count_resets
+from patinox.server.http2.frames import FrameLengths, count_resets, data_frame
 from patinox.server.http2.outgoing import HIGH_WATER_BYTES, Outbox, Signal, Turns
 from patinox.server.http2.stream import Http2Stream
 
@@ -31,18 +31,34 @@ _BATCH_BYTES = 64 * 1024  # what is written at once before the socket is asked w
 _LAST_STREAM_ID = 2**31 - 1
 
 
+class Socket(Protocol):
+    """What bytes can be written to without waiting, while it has room."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it has taken all that was written before."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Takes bytes."""
+        ...
+
+
 class Http2Protocol(H2Protocol):
     """hypercorn's protocol for one connection; `limits` and `send_deadline_s` are ours."""
 
     streams: dict[int, Http2Stream]  # type: ignore[assignment]
     stream_buffers: dict[int, Outbox]  # type: ignore[assignment]
 
-    def __init__(self, *arguments: Any, limits: Http2Config, send_deadline_s: float) -> None:
+    def __init__(self, *arguments: Any, socket: Socket, limits: Http2Config, send_deadline_s: float) -> None:
         super().__init__(*arguments)
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._is_stirred = False
         self.applications = 0
         self._limits = limits
         self._send_deadline_s = send_deadline_s
-        self._budget = ResetBudget(limits.reset_burst, limits.resets_per_second, asyncio.get_running_loop().time())
+        self._budget = ResetBudget(limits.reset_burst, limits.resets_per_second, self._loop.time())
         self._lengths = FrameLengths(self.connection.max_inbound_frame_size)
         self.is_leaving = False
         self._has_announced = False
@@ -103,7 +119,7 @@ class Http2Protocol(H2Protocol):
         await self._handle_events(events)
 
     def _can_afford(self, resets: int) -> bool:
-        return self._budget.spend(resets, asyncio.get_running_loop().time())
+        return self._budget.spend(resets, self._loop.time())
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -141,7 +157,7 @@ class Http2Protocol(H2Protocol):
         if window_bytes and not self.closed:
             with suppress(h2.exceptions.ProtocolError):  # it has said that it leaves
                 self.connection.acknowledge_received_data(window_bytes, stream_id)
-            self.has_data.set_nowait()
+            self.stir()
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         stream_id = request.stream_id
@@ -168,46 +184,76 @@ class Http2Protocol(H2Protocol):
             raise ConnectionResetError("the client has gone")
         outbox.put(data)
         self.priority.unblock(stream_id)
-        self.has_data.set_nowait()
+        self.stir()
         return start(outbox.room()) if len(outbox) >= HIGH_WATER_BYTES else None
 
-    async def send_task(self) -> None:
-        """Sends, in turn, what windows and socket have room for."""
-        while not self.closed:
-            await self.has_data.clear()
-            while len(self.priority) and not self.closed:
-                self._fill()
-                await self._flush()  # waits while the socket takes nothing
-            await self._flush()
-            await self.has_data.wait()
+    def stir(self) -> None:
+        """Has sent what there is to send, in the loop's next turn: all that has come by then, in one write."""
+        if not self._is_stirred:
+            self._is_stirred = True
+            self._loop.call_soon(self._pump)
 
-    def _fill(self) -> None:
+    def _pump(self) -> None:
+        self._is_stirred = False
+        while not self.closed:
+            if not self._socket.has_room:
+                self.has_data.set_nowait()
+                return
+            data = self._fill()
+            if not data:
+                return
+            self._socket.write(data)
+
+    async def send_task(self) -> None:
+        """Goes on where the socket has no room, and waits for it."""
+        while not self.closed:
+            await self.has_data.wait()
+            await self.has_data.clear()
+            while data := self._fill():
+                await self.send(RawData(data=data))
+
+    def _fill(self) -> bytes:
+        """What is to be written now: a frame of each stream in turn, as far as windows and one write go."""
+        parts = [self.connection.data_to_send()]
         size_bytes = 0
         while size_bytes < _BATCH_BYTES and len(self.priority):
-            size_bytes += self._send_some(self.priority.take())
+            size_bytes += self._take_turn(self.priority.take(), parts)
+        return b"".join(parts)
 
-    def _send_some(self, stream_id: int) -> int:
+    def _take_turn(self, stream_id: int, parts: list[bytes]) -> int:
         """One frame, if there is room for it; whoever has none has its turn again when its window opens."""
-        outbox = self.stream_buffers.get(stream_id)
+        outbox, stream = self.stream_buffers.get(stream_id), self.connection.streams.get(stream_id)
         if outbox is None:
             return 0
-        try:
-            room = min(self.connection.local_flow_control_window(stream_id), self.connection.max_outbound_frame_size)
-            data = outbox.take(max(0, room))
-            if data or outbox.ends:
-                self.connection.send_data(stream_id, data, end_stream=outbox.ends)
-        except h2.exceptions.ProtocolError:  # the stream, or the connection, has been closed meanwhile
+        if stream is None or stream.closed:
             self._forget(stream_id)
             return 0
+        connection = self.connection
+        room = min(
+            connection.outbound_flow_control_window, stream.outbound_flow_control_window,
+            connection.max_outbound_frame_size,
+        )  # fmt: skip
+        data = outbox.take(max(0, room))
         if outbox.ends:
-            self._ended(stream_id)
-        elif data and len(outbox):
-            self.priority.unblock(stream_id)
+            self._end(stream_id, data, parts)
+        elif data:
+            # What h2's `send_data` does for a frame that ends nothing, without checks that cost more than the rest.
+            stream.outbound_flow_control_window -= len(data)
+            connection.outbound_flow_control_window -= len(data)
+            parts.append(data_frame(stream_id, data))
+            if len(outbox):
+                self.priority.unblock(stream_id)
         return len(data)
+
+    def _end(self, stream_id: int, data: bytes, parts: list[bytes]) -> None:
+        with suppress(h2.exceptions.ProtocolError):  # the connection has been closed meanwhile
+            self.connection.send_data(stream_id, data, end_stream=True)
+            self._ended(stream_id)
+        self._forget(stream_id)
+        parts.append(self.connection.data_to_send())
 
     def _ended(self, stream_id: int) -> None:
         """The response is whole. A client that still sends is asked not to (RFC 9113 §8.1)."""
-        self._forget(stream_id)
         stream = self.connection.streams.get(stream_id)
         if stream is not None and not stream.closed:
             self.connection.reset_stream(stream_id, ErrorCodes.NO_ERROR)
@@ -218,7 +264,7 @@ class Http2Protocol(H2Protocol):
             outbox = self.stream_buffers.get(waiting_id)
             if outbox is not None and (len(outbox) or outbox.ends):
                 self.priority.unblock(waiting_id)
-        self.has_data.set_nowait()
+        self.stir()
 
     # ── ends ──
 
@@ -238,7 +284,7 @@ class Http2Protocol(H2Protocol):
         self._forget(stream_id)
         with suppress(h2.exceptions.ProtocolError):  # closed already
             self.connection.reset_stream(stream_id, reason)
-        self.has_data.set_nowait()
+        self.stir()
 
     async def _close_stream(self, stream_id: int) -> None:
         await super()._close_stream(stream_id)
