@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from patinox.testing.servers import NatsServer, ValkeyServer
+
+# No test is about how long an example takes: on a busy machine, one may take any time.
+settings.register_profile("untimed", parent=settings(), deadline=None)
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 
