@@ -57,8 +57,8 @@ class EventStreamParser(PieceParser):
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes. Raises FramingError for an event over the limit."""
-        if self._is_whole_event(data):
-            event = _common_event(data[:-2])
+        if not self._rest and self._is_plain(data):
+            event = _one_event(data)
             if event is not None:
                 self.offset += len(data)
                 return [event]
@@ -107,16 +107,15 @@ class EventStreamParser(PieceParser):
         """Adds the number of replaced sequences."""
         return {**super().stats(), "replaced": self.replaced}
 
-    def _is_whole_event(self, data: bytes) -> bool:
-        """Whether nothing is under way and `data` is just one block, as providers write them."""
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether nothing is under way, and `data` may be just one block, as providers write them."""
         return (
-            not self._rest
-            and self._opening is None
+            self._opening is None
             and not self._after_cr
-            and data.find(b"\n\n") == len(data) - 2
-            and _CR not in data
-            and len(data) <= self._limit_bytes
             and self._failure is None
+            and len(data) <= self._limit_bytes
+            and data.endswith(b"\n\n")
+            and _CR not in data
         )
 
     def _with_lf(self, raw: bytes) -> bytes:
@@ -191,6 +190,21 @@ class EventStreamParser(PieceParser):
             text = value.decode(errors="replace")
             self.replaced += text.count(_REPLACEMENT) - value.count(_REPLACEMENT.encode())
             return text
+
+
+def _one_event(data: bytes) -> ServerSentEvent | None:
+    """The event of `data`, which ends with a blank line, if it is all that is in it and has one of the shapes below."""
+    last = len(data) - 2
+    try:
+        if data.startswith(b"data: "):
+            return ServerSentEvent("", data[6:last].decode()) if data.find(b"\n") == last else None
+        if data.startswith(b"event: "):
+            at = data.find(b"\n")
+            if data.startswith(b"data: ", at + 1) and data.find(b"\n", at + 1) == last:
+                return ServerSentEvent(data[7:at].decode(), data[at + 7 : last].decode())
+    except UnicodeDecodeError:
+        pass
+    return None
 
 
 def _common_event(block: bytes) -> ServerSentEvent | None:

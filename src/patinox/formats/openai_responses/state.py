@@ -17,7 +17,7 @@ replace = msgspec.structs.replace
 
 
 class Plain(msgspec.Struct, frozen=True):
-    """The bytes around the number and the text of a block's ordinary delta."""
+    """The bytes around the number and the text of a block's ordinary delta, and the keys that its frames all have."""
 
     message: int
     block: int | None
@@ -26,6 +26,7 @@ class Plain(msgspec.Struct, frozen=True):
     before: bytes
     between: bytes
     after: bytes
+    keys: frozenset[str]
 
 
 class Slot(msgspec.Struct, frozen=True):

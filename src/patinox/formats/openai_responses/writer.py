@@ -69,6 +69,10 @@ class OpenAIResponsesWriter:
             return endings.end(state, data, assembly, _flush)
         if kind is Text:
             return _text(state, data, assembly)
+        if kind is BlockDelta and not data.more and state.core.joint is None:
+            plain = _like_the_last(state.core, data)
+            if plain is not None:
+                return _plain(state, plain, data.text, data.ext[DIALECT]["once"] if data.ext else None)
         if not isinstance(data, Event):
             return state, ()
         if state.core.joint is not None or (data.ext is not None and DIALECT in data.ext):
@@ -132,6 +136,18 @@ def _delta(state: ResponsesState, data: BlockDelta, assembly: Assembly, once: di
     return _first_delta(state, data, assembly, once)
 
 
+def _like_the_last(core: Core, data: BlockDelta) -> Plain | None:
+    """The frame of the block's last delta, if this one's differs from it in nothing but text and what it says once."""
+    for plain in core.plains:
+        if plain.block == data.block and plain.message == data.message and plain.op == data.op:
+            if data.ext is None:
+                return plain
+            own = data.ext.get(DIALECT) if len(data.ext) == 1 else None
+            once = own.get("once") if type(own) is dict and len(own) == 1 else None
+            return plain if type(once) is dict and plain.keys.isdisjoint(once) else None
+    return None
+
+
 def _plain(state: ResponsesState, plain: Plain, text: str, once: dict[str, Any] | None) -> Written:
     sequence, core = state.sequence, state.core
     number = b"%d" % sequence if core.numbered else b""
@@ -172,7 +188,8 @@ def _template(core: Core, shape: dict[str, Any], data: BlockDelta) -> Plain | No
         return None
     if not core.numbered:
         before = before[: before.rindex(b',"sequence_number":')]
-    return Plain(data.message, data.block, data.op, event_name(name, core), before, between, after)
+    keys = frozenset((*shape, "delta"))
+    return Plain(data.message, data.block, data.op, event_name(name, core), before, between, after, keys)
 
 
 # frames that were read from this dialect
