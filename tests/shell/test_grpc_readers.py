@@ -16,6 +16,7 @@ from patinox.config import BackpressureConfig, BackpressureStrategy
 from patinox.core.chunks import Error, Json, Outcome
 from patinox.core.events import BlockDelta, BlockStart
 from patinox.manager import ActiveStream
+from patinox.stores.memory import MemoryStore
 from patinox.testing.fakes import AsgiClient
 from patinox.transports.grpc.generated import streams_pb2 as pb
 from patinox.transports.grpc.statuses import DETAILS
@@ -325,3 +326,35 @@ async def test_a_shutdown_ends_streams_and_tells_their_readers(manager: StreamMa
         goaway, end = [event async for event in call]
         assert goaway.id == ids(stream, 0)[0]
         assert end.end.outcome == pb.OUTCOME_INTERRUPTED
+
+
+class SharedStore(MemoryStore):
+    """As if other nodes had it too: what is in it goes on without this one."""
+
+    is_shared = True
+
+
+async def test_a_reader_whose_stream_goes_on_elsewhere_is_told_where_it_stands_and_sent_there() -> None:
+    manager = StreamManager(StreamingConfig(drain_window_s=0, drain_timeout_s=5), store=SharedStore())
+    async with manager, serving(manager) as peer:
+        stream = await manager.create(id="s")
+        await told(stream, "a")
+        call = peer.subscribe("s")
+        read = [event async for event in two(call)]
+        assert kinds(read) == ["position", "text"]
+        peer.server.end()
+        leaving = asyncio.create_task(manager.aclose())
+        taken, error = await until_cut(call)
+        assert taken == ids(stream, 1), "where it stands, without a record more"
+        assert (error.code(), reason(error)) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+        assert stream.is_open
+        await leaving
+
+
+async def two(call: Any) -> AsyncIterator[pb.Event]:
+    """The first two events, which come in one response or in two."""
+    count = 0
+    while count < 2:
+        for event in (await call.read()).events:
+            count += 1
+            yield event

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Protocol
 from patinox.delivery.fanout import Fanout
 from patinox.delivery.subscription import Subscription
 from patinox.delivery.wire import StreamType
-from patinox.errors import ShuttingDown
 
 if TYPE_CHECKING:
     from patinox.manager.streams import StreamManager
@@ -72,19 +71,6 @@ class HttpGuest:
         self._fanout.send_off(self._subscription, after_s)
 
 
-class CallGuest(HttpGuest):
-    """A reader over gRPC, which has a status to be told with, and no event."""
-
-    __slots__ = ()
-
-    def tell(self, after_s: float) -> None:
-        """Nothing: the end that comes says it."""
-
-    def send_off(self, after_s: float) -> None:
-        """Ends the call as `UNAVAILABLE`: it can be made again, after the last event's id."""
-        self._fanout.end(self._subscription, ShuttingDown("this server is restarting; go on after the last id"))
-
-
 def spread(count: int, window_s: float, chance: random.Random) -> list[float]:
     """A moment in `[0, window_s)` for each of `count`: the window has as many slots, and each of them one moment.
 
@@ -116,11 +102,9 @@ class Departure:
         ending = {stream.feed for stream in manager if not manager.outlives(stream)}
         shared = manager.store.is_shared
         for subscription in manager.fanout:
-            kind = subscription.view.wire.type
-            if kind is not StreamType.WEBSOCKET:
+            if subscription.view.wire.type is not StreamType.WEBSOCKET:
                 goes_on = shared and subscription.feed not in ending
-                guest = CallGuest if kind is StreamType.GRPC else HttpGuest
-                yield guest(subscription, manager.fanout, goes_on=goes_on)
+                yield HttpGuest(subscription, manager.fanout, goes_on=goes_on)
 
     async def run(self, reason: str) -> None:
         """Tells everybody, ends what ends here, and lets the others go, each at its moment."""

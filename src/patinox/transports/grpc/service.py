@@ -118,6 +118,8 @@ class StreamsService:
             _raise_what_ended(done)
             async with asyncio.timeout(self._manager.config.write_deadline_s or None):
                 await sink.settle()
+            if subscription.leaves_after_s is not None:  # the stream goes on elsewhere: no end was told
+                raise ShuttingDown("this server is restarting; go on after the last id")
         except TimeoutError:
             raise ReaderTooSlow(_TOOK_NOTHING) from None
         finally:
