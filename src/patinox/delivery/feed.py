@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, LogFacts, attach
-from patinox.core.chunks import Outcome, StreamChunk
+from patinox.core.chunks import EventId, Outcome, StreamChunk
 from patinox.core.log import StreamLog
 from patinox.delivery.counters import DeliveryCounters
 from patinox.delivery.view import ReadPage, View
@@ -48,7 +48,8 @@ class Feed:
     record: it goes along with what is written here; of a log that was in a store it is folded when it is needed.
 
     `on_growth` is called with the feed when there is something new to deliver; `on_readers` when the number of readers
-    has changed; `on_join` and `on_leave` with the member that has come or gone.
+    has changed; `on_join` and `on_leave` with the member that has come or gone. `look_further` is waited for when a
+    reader has read further, on another node, than has been heard of here.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Feed:
         self.counters = DeliveryCounters(counters)
         self.views: dict[tuple[str, str], View] = {}
         self.overdue: Callable[[], Iterable[tuple[Any, bool]]] = tuple
+        self.look_further: Callable[[], Awaitable[None]] | None = None
         self.on_join: Callable[[Any], None] = _ignore
         self.on_leave: Callable[[Any], None] = _ignore
         self._read = read
@@ -127,9 +129,17 @@ class Feed:
             await asyncio.sleep(0)
 
     async def prepare(self, after: After, format_: Format[Any], *, snapshots: bool = True) -> None:
-        """To be waited for before a reader attaches: has the assembly ready, where it is needed."""
+        """To be waited for before a reader attaches: has the assembly ready, where it is needed, and what it has read.
+
+        Raises `StoreError` where it is not known whether there is what the reader says it has read.
+        """
+        if self.look_further is not None and self.outcome is None and self._is_beyond(after):
+            await self.look_further()
         if not format_.stateless or (snapshots and after == "snapshot"):
             await self.assemble()
+
+    def _is_beyond(self, after: After) -> bool:
+        return isinstance(after, EventId) and after.epoch == self.log.epoch and after.sequence > self.log.head
 
     def view(self, format_: Format[Any], wire: Wire) -> View:
         """The view for this format on this wire; made at the first call."""

@@ -58,6 +58,8 @@ class ActiveStream(WritingSide):
         )  # fmt: skip
         self.pacing = pacing = Pacing(self.feed, self._config.backpressure, self._overflow)
         self.feed.overdue, self.feed.on_join, self.feed.on_leave = pacing.overdue, pacing.joined, pacing.left
+        if not self._store.is_immediate:
+            self.feed.look_further = self._look_further
         if record is not None:
             self._restore(record)
 
@@ -150,6 +152,13 @@ class ActiveStream(WritingSide):
             raise StoreError("the store does not answer") from None
 
     # ── what the store has of it ──
+
+    async def _look_further(self) -> None:
+        try:
+            async with asyncio.timeout(self._config.store_timeout_s):
+                await self.resync()
+        except TimeoutError:
+            raise StoreError("the store does not answer") from None
 
     async def resync(self) -> None:
         """Learns what the store has of it, after an append whose outcome is not known. Raises `StoreError`."""
