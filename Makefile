@@ -11,6 +11,10 @@ DEFLATE_CASES := 12.*,13.*
 # Test processes; 0 runs the tests in pytest's own process.
 WORKERS ?= auto
 
+# How long the shared stores are stressed by `make stress`, and from which seed.
+STRESS_S ?= 600
+SEED ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 # uv doesn't read pip's configuration, so a package index that pip was given is passed on.
@@ -18,7 +22,7 @@ INSTALL = index=$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/python -m pip c
 	env $${index:+"UV_DEFAULT_INDEX=$$index"} $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test check lint format types proto bench coverage frontier autobahn autobahn-deflate h2spec lock clean
+.PHONY: help install serve test check lint format types proto bench coverage stress frontier autobahn autobahn-deflate h2spec lock clean
 MAKEFLAGS += --no-print-directory
 
 help:  ## Show these targets
@@ -54,6 +58,9 @@ proto: $(VENV)/.dev  ## Rewrite the Python of proto/ (a test fails where it is o
 
 bench: $(VENV)/.dev $(VENV)-bench/.peers  ## Run the benchmarks beside the peers (ARGS="--quick --only a,b")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+stress: $(VENV)/.dev  ## Kill and cut three nodes on Valkey and NATS for STRESS_S seconds each (SEED= to repeat one)
+	@PATINOX_STRESS_S=$(STRESS_S) PATINOX_STRESS_SEED=$(SEED) $(BIN)/python -m pytest -n 0 -s tests/integration/test_store_stress.py $(ARGS)
 
 coverage: $(VENV)/.dev  ## Run the tests and report branch coverage
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
