@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.asyncio.tcp_server import TCPServer
-from hypercorn.events import Event, RawData, Updated
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from patinox.config.streaming import Http2Config
 from patinox.server.http2.protocol import Http2Protocol
+
+_LINGER_S = 0.5
 
 _log = logging.getLogger("patinox.http2")
 
@@ -29,6 +33,7 @@ class Http2Connection(TCPServer):
         self._send_deadline_s = send_deadline_s
         self._waiting = 0  # who has something to write before anybody else may
         self._is_serving = False
+        self._is_over = False
         self._resting: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -68,27 +73,51 @@ class Http2Connection(TCPServer):
 
     def write(self, data: bytes) -> None:
         """Writes, where there is room."""
-        if not self.writer.transport.is_closing():  # else what is read next is its end
+        if not (self._is_over or self.writer.transport.is_closing()):  # else what is read next is its end
             self.writer.write(data)
 
     async def protocol_send(self, event: Event) -> None:
-        """Writes, or closes, and waits while the client takes nothing: not for ever, whatever it has asked for."""
+        """Writes, or ends, and waits while the client takes nothing: not for ever, whatever it has asked for."""
         if isinstance(event, Updated):
             await self._updated(event.idle)
-        elif isinstance(event, RawData) and self.has_room:
+        elif isinstance(event, Closed):
+            self._end_sending()
+        elif isinstance(event, RawData) and (self.has_room or self._is_over):
             self.write(event.data)
         else:
-            await self._send_in_turn(event)
+            self._waiting += 1
+            try:
+                await self._in_time(super().protocol_send(event))
+            finally:
+                self._waiting -= 1
 
-    async def _send_in_turn(self, event: Event) -> None:
-        self._waiting += 1
+    def _end_sending(self) -> None:
+        """Ends with what has been written. What still comes is passed over, for a moment.
+
+        Closed while something lies unread, a socket has the client's system throw away what that has not read (RFC 1122
+        §4.2.2.13): the end of its streams.
+        """
+        transport = self.writer.transport
+        if self._is_over or transport.is_closing():
+            return
+        self._is_over = True
+        self._stir()
+        if transport.can_write_eof():
+            with suppress(OSError):  # the client has gone already
+                transport.write_eof()
+            self._resting = self.loop.call_later(_LINGER_S, transport.close)
+        else:  # TLS has an end of its own, which waits for the client's
+            transport.close()
+
+    async def _close(self) -> None:
+        await self._in_time(super()._close())
+
+    async def _in_time(self, waiting: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._send_deadline_s or None):
-                await super().protocol_send(event)
+                await waiting
         except TimeoutError:
             self.abort()
-        finally:
-            self._waiting -= 1
 
     async def end(self) -> None:
         """Takes no new requests, and says GOAWAY with the last of those there are, which is now if there is none."""
@@ -106,6 +135,8 @@ class Http2Connection(TCPServer):
     # hypercorn's task for this can be cancelled while it closes, and then both wait for each other.
 
     async def _updated(self, is_idle: bool) -> None:
+        if self._is_over:
+            return
         self._stir()
         if not is_idle:
             return

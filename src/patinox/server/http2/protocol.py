@@ -98,6 +98,8 @@ class Http2Protocol(H2Protocol):
         self.stream_buffers.clear()
 
     async def _receive(self, data: bytes) -> None:
+        if self.closed:
+            return
         if not self._lengths.admit(data):
             await self.leave(ErrorCodes.FRAME_SIZE_ERROR)
             return
@@ -317,6 +319,7 @@ class Http2Protocol(H2Protocol):
             self.connection.close_connection(reason)
         await self._flush()
         await self.send(Closed())
+        await self.handle(Closed())
 
 
 def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
