@@ -15,7 +15,14 @@ COMMAND = (sys.executable, "-m", "patinox.cli.main", "serve")
 
 
 async def start(*arguments: str, **variables: str) -> Process:
-    environment = {**os.environ, "NO_COLOR": "1", "COVERAGE_PROCESS_START": "", **variables}
+    # Not the one file of whoever runs the tests, in which servers that run beside each other would meet.
+    environment = {
+        "PATINOX_SERVER__STORE": "memory://",
+        **os.environ,
+        "NO_COLOR": "1",
+        "COVERAGE_PROCESS_START": "",
+        **variables,
+    }
     return await asyncio.create_subprocess_exec(*COMMAND, *arguments, stdout=PIPE, stderr=PIPE, env=environment)
 
 

@@ -22,7 +22,17 @@ def command(port: int, upstream_port: str) -> list[str]:
         print("the command patinox is not installed", file=sys.stderr)
         sys.exit(3)
     upstream = f"bench=openai-chat+http://127.0.0.1:{upstream_port}/v1"
-    return [str(patinox), "serve", "--port", str(port), "--upstream", upstream, "--no-local-model"]
+    return [
+        str(patinox),
+        "serve",
+        "--port",
+        str(port),
+        "--upstream",
+        upstream,
+        "--no-local-model",
+        "--store",
+        "memory://",
+    ]
 
 
 def wait_until_open(port: int, server: subprocess.Popen[bytes]) -> None:

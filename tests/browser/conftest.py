@@ -40,7 +40,18 @@ def playground_url(upstream: ScriptedUpstream, tmp_path_factory: pytest.TempPath
     folder = tmp_path_factory.mktemp("serve")
     log, config = folder / "serve.log", folder / "patinox.toml"
     config.write_text('[pipelines.sentences]\nchunk = "sentence"\ndescription = "One chunk a sentence"\n')
-    command = [sys.executable, "-m", "patinox.cli.main", "serve", "--host", "127.0.0.1", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "patinox.cli.main",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--store",
+        "memory://",
+    ]
     command += ["--config", str(config), "--no-local-model", "--upstream", f"scripted=openai-chat+{upstream.url}"]
     with log.open("wb") as stderr:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "NO_COLOR": "1"}

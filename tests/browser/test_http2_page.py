@@ -40,7 +40,18 @@ OVER_WEBSOCKET = """() => new Promise((done, fail) => {
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server over TLS, with a certificate that it signed itself."""
     made = self_signed(tmp_path_factory.mktemp("tls"))
-    command = [sys.executable, "-m", "patinox.cli.main", "serve", "--port", "0", "--http2-port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "patinox.cli.main",
+        "serve",
+        "--port",
+        "0",
+        "--http2-port",
+        "0",
+        "--store",
+        "memory://",
+    ]
     command += ["--no-local-model", "--tls-cert", str(made.certificate), "--tls-key", str(made.key)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert server.stdout is not None

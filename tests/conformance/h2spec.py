@@ -31,7 +31,17 @@ _COUNTS = re.compile(r"(\d+) tests, (\d+) passed")
 @asynccontextmanager
 async def serve(*arguments: str) -> AsyncIterator[tuple[str, str]]:
     """A server process, and its two addresses as it prints them."""
-    command = (sys.executable, "-m", "patinox.cli.main", "serve", "--no-local-model", "--port", "0")
+    command = (
+        sys.executable,
+        "-m",
+        "patinox.cli.main",
+        "serve",
+        "--no-local-model",
+        "--store",
+        "memory://",
+        "--port",
+        "0",
+    )
     process = await asyncio.create_subprocess_exec(*command, "--http2-port", "0", *arguments, stdout=PIPE)
     assert process.stdout is not None
     try:

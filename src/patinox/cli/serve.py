@@ -27,7 +27,7 @@ from patinox.config import Config, upstream_overrides
     metavar="NAME=[DIALECT+]URL",
     help="A server of models to ask; may be given several times. Its key is read from PATINOX_<NAME>_KEY.",
 )
-@click.option("--store", metavar="URL", help="Where streams are kept. Default: memory://")
+@click.option("--store", metavar="URL", help="Where streams are kept. Default: a SQLite file in your data directory.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Server processes. Default: 1.")
 @click.option("--insecure", is_flag=True, default=None, help="Listen beyond this machine though nobody is asked.")
 @click.option("--local-model/--no-local-model", default=None, help="Whether to run the embedded model. Default: yes.")

@@ -83,11 +83,12 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     store: Annotated[
         str,
         Text(
-            "Where streams are kept: `memory://` is gone with the process.",
-            "a URL such as memory://",
+            "Where streams are kept: `memory://`, a `sqlite://` file (without a path, one in the user's data "
+            "directory), `redis://` or `nats://`.",
+            "a URL such as sqlite:///var/lib/patinox/streams.db",
             r"[a-z][a-z0-9+.-]*://\S*",
         ),
-    ] = "memory://"
+    ] = "sqlite://"
     pipeline: Annotated[
         str,
         Text(
@@ -123,7 +124,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
             yield Problem(
                 tuple(given), f"{given[0]} is given alone: TLS takes both, server.tls_cert and server.tls_key."
             )
-        if at["server.workers"] > 1 and at["server.store"].startswith("memory:"):
+        if at["server.workers"] > 1 and at["server.store"].startswith(("memory:", "sqlite:")):
             yield Problem(
                 ("server.workers", "server.store"),
                 f'server.workers = {at["server.workers"]} with server.store = "{at["server.store"]}": each '

@@ -41,7 +41,7 @@ from patinox.server.notify import Notifier
 from patinox.server.presence import Load, Presence
 from patinox.server.quotas import Quotas
 from patinox.server.websocket import websocket_protocol
-from patinox.stores.memory import MemoryStore
+from patinox.server.workers import Workers, check_workers, manager_of
 from patinox.transports.access import Access
 from patinox.transports.origins import is_loopback
 
@@ -64,7 +64,7 @@ def serve(config: Config, say: Say | None = None, load: Load | None = None) -> i
     logging.getLogger("uvicorn.error").addFilter(_is_news)
     with ExitStack() as stack:
         try:
-            check_store(config)
+            check_workers(config)
             check_doors(config)
             pipelines = make_pipelines(config)
             identities = make_identities(config)
@@ -77,13 +77,18 @@ def serve(config: Config, say: Say | None = None, load: Load | None = None) -> i
             return _refused(error)
         if http2 is not None:
             stack.enter_context(http2.listener)
-        signals = stack.enter_context(EndSignals())
-        run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
-        try:
-            run(_serve(config, pipelines, identities, listener, http2, grpc, tell, signals, load))
-        except CouldNotStart as error:
-            return _refused(error)
-    return OK
+
+        def work(number: int) -> int:
+            said = tell if number == 1 else _silent
+            with EndSignals() as signals:
+                run = asyncio.run if sys.platform == "win32" else _run_on_uvloop
+                try:
+                    run(_serve(config, pipelines, identities, listener, http2, grpc, said, signals, load))
+                except CouldNotStart as error:
+                    return _refused(error)
+            return OK
+
+        return work(1) if config.server.workers == 1 else Workers(config.server.workers, work).run()
 
 
 def _refused(error: CouldNotStart) -> int:
@@ -118,14 +123,6 @@ def check_open_files(config: Config) -> None:
         raise_open_files(config.streaming.sse.max_connections)
     except CouldNotStart as error:
         raise ConfigError(str(error)) from error
-
-
-def check_store(config: Config) -> None:
-    """Raises `CouldNotStart` for a store or a number of workers that this version does not have."""
-    if not config.server.store.startswith("memory:"):
-        raise CouldNotStart(f"there is no store for {config.server.store!r} yet; there is memory://")
-    if config.server.workers > 1:
-        raise CouldNotStart("several workers need a store that they share; there is only memory:// yet")
 
 
 def check_doors(config: Config) -> None:
@@ -273,9 +270,7 @@ async def _serve(
     load: Load | None,
 ) -> None:
     async with AsyncExitStack() as stack:
-        manager = await stack.enter_async_context(
-            StreamManager(config.streaming, store=MemoryStore(), pipelines=pipelines)
-        )
+        manager = await stack.enter_async_context(manager_of(config, pipelines))
         client = await stack.enter_async_context(UpstreamClient(config.gateway))
         local = _local_model(config, say)
         if local is not None:
@@ -392,6 +387,10 @@ def _is_news(record: logging.LogRecord) -> bool:
     # A shutdown that some reader did not wait for is no error either.
     said = record.getMessage()
     return said != "ASGI callable returned without completing response." and not said.startswith("Cancel ")
+
+
+def _silent(line: str) -> None:
+    """What the first worker has said already."""
 
 
 def _print(line: str) -> None:
