@@ -23,7 +23,7 @@ from patinox.errors import (
     StreamNotFound,
 )
 from patinox.stores.base import Append, StreamFacts, StreamRecord, TakenOver, outcome_of
-from patinox.stores.sqlite.journal import Journal
+from patinox.stores.sqlite.journal import MAX_BYTES, Journal
 from patinox.stores.sqlite.pages import as_kept, read_pages
 from patinox.stores.sqlite.room import Room
 from patinox.stores.sqlite.streams import (
@@ -59,7 +59,10 @@ class Engine:
         self._clock = clock
         self._wall_clock = wall_clock
         self._room = Room(connection, max_bytes)
+        self._journal_bytes = min(MAX_BYTES, max_bytes // 16) if max_bytes else MAX_BYTES
         self._removed: list[Removed] = []
+        self._taken_bytes = 0
+        self._journal = Journal(connection, self._journal_bytes)
         self._open: dict[StreamKey, OpenStream] = {}
         self.recover()
 
@@ -74,19 +77,25 @@ class Engine:
 
     def commit(self) -> list[Removed]:
         """Acknowledges the group, and does one bounded step of what there is to tidy up; what was removed."""
-        if self._room.is_short(self._journal.write()):
+        self._journal.write()
+        if self._room.is_short(self._taken_bytes):
             self._evict()
+        self._taken_bytes = 0
         self._room.step()
         self._connection.execute("COMMIT")
         removed, self._removed = self._removed, []
         return removed
 
+    def tidy(self) -> None:
+        """Gives back what is free of the file: a bounded step, after the callers have their answers."""
+        self._room.cut()
+
     def recover(self) -> None:
         """Undoes a group that failed: what is in memory is read again. Leases that go on are not cut short."""
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
-        before, self._removed = self._open, []
-        self._journal = Journal(self._connection)
+        before, self._removed, self._taken_bytes = self._open, [], 0
+        self._journal = Journal(self._connection, self._journal_bytes)
         self._open = load_open(self._connection, self._clock)
         self._journal.recover({stream.id: stream for stream in self._open.values()})
         for key, stream in self._open.items():
@@ -97,7 +106,7 @@ class Engine:
     @property
     def has_chores(self) -> bool:
         """Whether there is something to tidy up when nothing else is to be done."""
-        return self._room.has_doomed
+        return self._room.has_chores
 
     def aclose(self) -> None:
         """Gives the file back, the write-ahead log folded into it."""
@@ -136,7 +145,7 @@ class Engine:
         return None
 
     def _take(self, stream: OpenStream, chunks: list[StreamChunk], producers: Mapping[str, Any]) -> None:
-        stream.take(chunks, producers)
+        self._taken_bytes += stream.take(chunks, producers)
         last = chunks[-1]
         if last.is_final or stream.is_full:
             stream.flush(self._connection)

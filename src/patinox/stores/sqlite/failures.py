@@ -25,5 +25,7 @@ _SENTENCES[sqlite3.SQLITE_LOCKED] = _SENTENCES[sqlite3.SQLITE_BUSY]
 def store_error(error: Exception, path: Path) -> StoreError:
     """The error of the store for one of SQLite, or of the operating system."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, OSError):
+        code = sqlite3.SQLITE_CANTOPEN
     sentence = _SENTENCES.get(code, "{path}: the store failed").format(path=path)
     return StoreError(f"{sentence} ({error})")

@@ -34,8 +34,9 @@ _unpack = msgspec.msgpack.Decoder(list[Entry]).decode
 class Journal:
     """What the commits of now have, and which streams keep which rows."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, max_bytes: int) -> None:
         self._connection = connection
+        self._max_bytes = max_bytes
         self._entries: list[Entry] = []
         self._rows: deque[tuple[int, int]] = deque()
         self._bytes = 0
@@ -54,21 +55,19 @@ class Journal:
         """The stream has no tail any more."""
         self._waiting.pop(stream.id, None)
 
-    def write(self) -> int:
-        """Writes the row of this group, before its commit, and drops what is not needed; how many bytes it wrote."""
-        written = 0
+    def write(self) -> None:
+        """Writes the row of this group, before its commit, and drops what is not needed."""
         if self._entries:
             blob = _pack(self._entries)
-            written = len(blob)
             self._connection.execute("INSERT INTO journal (id, entries) VALUES (?, ?)", (self._next, blob))
-            self._kept(self._next, written)
+            self._kept(self._next, len(blob))
             self._entries = []
-        if len(self._rows) > MAX_ROWS or self._bytes > MAX_BYTES:
+        is_long = len(self._rows) > MAX_ROWS or self._bytes > self._max_bytes
+        if is_long:
             self._shorten()
         oldest = next(iter(self._waiting.values()))[0] if self._waiting else self._next
-        if self._rows and oldest - self._rows[0][0] >= _DROP_EVERY:
+        if self._rows and oldest - self._rows[0][0] >= (1 if is_long else _DROP_EVERY):
             self._drop(oldest)
-        return written
 
     def _kept(self, id_: int, size_bytes: int) -> None:
         self._rows.append((id_, size_bytes))

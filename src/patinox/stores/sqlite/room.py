@@ -24,8 +24,9 @@ class Room:
         self._max_bytes = max_bytes
         if max_bytes:
             connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // self._page_bytes)}")
-        self.has_doomed = connection.execute("SELECT 1 FROM doomed LIMIT 1").fetchone() is not None
-        self._written = _LOOK_EVERY_BYTES
+        self._look_every_bytes = min(_LOOK_EVERY_BYTES, max_bytes // 64)
+        self._written = self._look_every_bytes
+        self._has_doomed = self._has_free = True
 
     def __repr__(self) -> str:
         return f"<Room {self.used_bytes} of {self._max_bytes or 'any'} bytes>"
@@ -38,10 +39,15 @@ class Room:
         """What streams take of the file."""
         return (self._ask("page_count") - self._ask("freelist_count")) * self._page_bytes
 
+    @property
+    def has_chores(self) -> bool:
+        """Whether there is something to delete, or to cut off."""
+        return self._has_doomed or self._has_free
+
     def is_short(self, written: int) -> bool:
         """Whether streams must go, after so many more bytes. Looks now and then only."""
         self._written += written
-        if not self._max_bytes or self._written < _LOOK_EVERY_BYTES or self.has_doomed:
+        if not self._max_bytes or self._written < self._look_every_bytes or self._has_doomed:
             return False
         self._written = 0
         return self.used_bytes > self._max_bytes * _FULL
@@ -49,16 +55,14 @@ class Room:
     def doom(self, stream: int) -> None:
         """Has the pages of a stream deleted, by and by."""
         self._connection.execute("INSERT INTO doomed (id) VALUES (?)", (stream,))
-        self.has_doomed = True
+        self._has_doomed = True
 
     def step(self) -> None:
-        """Deletes some pages that are doomed; when there are none, cuts some of what is free off the file."""
-        if not self.has_doomed:
-            if self._ask("freelist_count") > _SPARE_PAGES:
-                self._connection.execute(f"PRAGMA incremental_vacuum({_CUT_A_STEP})").fetchall()
+        """Deletes some pages that are doomed. Within a transaction."""
+        if not self._has_doomed:
             return
         found = self._connection.execute("SELECT id FROM doomed LIMIT 1").fetchone()
-        self.has_doomed = found is not None
+        self._has_doomed = found is not None
         if found is not None:
             self._delete_some(found[0])
 
@@ -67,6 +71,15 @@ class Room:
             "DELETE FROM pages WHERE id IN (SELECT id FROM pages WHERE id BETWEEN ? AND ? LIMIT ?)",
             (stream << 32, (stream + 1 << 32) - 1, _PAGES_A_STEP),
         ).rowcount
+        self._has_free = True
         if deleted < _PAGES_A_STEP:
             self._connection.execute("DELETE FROM doomed WHERE id = ?", (stream,))
-            self._written = _LOOK_EVERY_BYTES
+            self._written = self._look_every_bytes
+
+    def cut(self) -> None:
+        """Cuts some of what is free off the file, where there is much. Between transactions."""
+        if self._has_doomed or not self._has_free:
+            return
+        self._has_free = self._ask("freelist_count") > _SPARE_PAGES
+        if self._has_free:  # by script: `execute` takes one step of it, and that is one page
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_CUT_A_STEP})")

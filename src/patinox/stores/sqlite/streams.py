@@ -56,13 +56,16 @@ class OpenStream:
         """Whether the tail is enough for a page."""
         return len(self.tail) >= PAGE_CHUNKS or self.tail_bytes >= PAGE_BYTES
 
-    def take(self, chunks: list[StreamChunk], producers: Mapping[str, Acknowledged]) -> None:
-        """Takes chunks into the tail."""
-        self.tail += chunks
+    def take(self, chunks: list[StreamChunk], producers: Mapping[str, Acknowledged]) -> int:
+        """Takes chunks into the tail; how many bytes of payload they have."""
+        size_bytes = 0
         for chunk in chunks:
-            self.tail_bytes += len(chunk.payload)
+            size_bytes += len(chunk.payload)
+        self.tail += chunks
+        self.tail_bytes += size_bytes
         if producers:
             self.producers.update(producers)
+        return size_bytes
 
     def flush(self, connection: sqlite3.Connection) -> None:
         """Moves the tail into pages."""

@@ -128,6 +128,8 @@ class Worker:
             removed = self._do(engine, calls)
             if calls or removed:
                 self._post(self._settle, calls, removed)
+            if self._is_sound:
+                engine.tidy()
             if is_last:
                 return
 
