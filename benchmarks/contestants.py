@@ -84,5 +84,8 @@ CONTESTANTS = {
         Contestant("validators-words-100", "100 words", None, ours=True),
         Contestant("validators-words-2000", "2,000 words", None, ours=True),
         Contestant("validators-words-20000", "20,000 words", None, ours=True),
+        Contestant("store-memory", "memory", None, ours=True),
+        Contestant("store-sqlite", "SQLite, synchronous = full", None, ours=True),
+        Contestant("store-sqlite-normal", "SQLite, synchronous = normal", None, ours=True),
     )
 }  # fmt: skip

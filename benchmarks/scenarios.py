@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from benchmarks import dialects, measures, validation
+from benchmarks import dialects, measures, stores, validation
 from benchmarks.measures import Measure
 
 EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
@@ -147,6 +147,14 @@ SCENARIOS = (
         {"few": 1000, "many": 4000, "hold_ms": 4000}, {"hold_ms": 1000},
         "kib_per_idle", "KiB per reader", ("kib_per_idle_1000", "kib_per_idle_4000"), rounds=2,
     ),
+    Scenario(
+        "s", "Stores behind the manager: 1,000 streams at 20 chunks/s, then flat out, then one of 100,000",
+        stores.measure, tuple(stores.STORES),
+        {"streams": 1000, "rounds": 100, "per_s": 20, "burst": 60, "long": 100_000}, {"rounds": 40, "burst": 20},
+        "cpu_us_per_chunk", "µs of CPU per chunk",
+        ("cpu_percent", "steady_chunks_per_s", "ack_p50_ms", "ack_p99_ms", "flat_out_chunks_per_s",
+         "read_chunks_per_s", "first_byte_ms"), rounds=3,
+    ),
 )  # fmt: skip
 
 TARGETS = (
@@ -176,6 +184,10 @@ TARGETS = (
     Target("m", "h2-shared", "gaps", 0.0),
     Target("m", "h2-shared", "closed", 0.0),
     Target("q", "h2-shared", "kib_per_idle", 14.0),
+    Target("s", "store-sqlite", "cpu_us_per_chunk", 2.0, "store-memory"),
+    Target("s", "store-sqlite", "flat_out_chunks_per_s", 15_000.0, at_least=True),
+    Target("s", "store-sqlite", "read_chunks_per_s", 200_000.0, at_least=True),
+    Target("s", "store-sqlite", "first_byte_ms", 50.0),
     Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),
