@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any, Self
 
 from starlette.requests import Request
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router
 
 from patinox.config import ServerConfig
 from patinox.core.trace import CURRENT, parse_traceparent
@@ -22,6 +22,7 @@ from patinox.server.auth.guard import Guard
 from patinox.server.border import Border
 from patinox.server.health import Health
 from patinox.server.loop_delay import LoopDelay
+from patinox.server.openapi import document as openapi
 from patinox.server.quotas import Quotas
 from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
@@ -63,20 +64,18 @@ class ServerApp:
         self.websockets = WebSocketHandler(
             manager, access=self.access, allowed_hosts=hosts, allowed_origins=origins, strict=True
         )
-        router = Router(
-            [
-                *streams_api.routes(self.access, playground="/"),
-                *channels_api.routes(self.access),
-                *websocket.routes(self.websockets),
-                *gateway_routes(self.access, upstreams, client),
-                *(tickets_api.routes(self.access) if isinstance(self.access, Guard) else ()),
-                *self.health.routes(),
-                *(self._metrics() if config.metrics.enabled else ()),
-                *_pages(),
-            ],
-            default=not_found,
-            redirect_slashes=False,
-        )
+        self.routes: list[BaseRoute] = [
+            *streams_api.routes(self.access, playground="/"),
+            *channels_api.routes(self.access),
+            *websocket.routes(self.websockets),
+            *gateway_routes(self.access, upstreams, client),
+            *(tickets_api.routes(self.access) if isinstance(self.access, Guard) else ()),
+            *self.health.routes(),
+            *(self._metrics() if config.metrics.enabled else ()),
+            *_pages(),
+        ]
+        self.routes.append(openapi.route(self.routes))
+        router = Router(self.routes, default=not_found, redirect_slashes=False)
         self._border = Border(router, hosts=hosts, origins=origins, quotas=quotas)
 
     def __enter__(self) -> Self:
