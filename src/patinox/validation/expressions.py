@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from re import _parser  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined, unused-ignore]  # there or not, as others have imported it
 from typing import Any, Final
 
 import msgspec
