@@ -235,7 +235,7 @@ class EndingSide:
             await tail.settled(tail.failures)
             return False
         if not self.is_mine and not await self.cancel_elsewhere(reason):
-            return False
+            return self.feed.outcome is Outcome.CANCELLED
         if not tail.can_end:
             self.dooms(Outcome.CANCELLED, Error("cancelled", reason or "the stream was cancelled"))
             await tail.ready()

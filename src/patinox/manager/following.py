@@ -3,8 +3,9 @@
     watch ─▶ load ─▶ the log stands at the record's head ─▶ news: chunks that fit are taken as they are,
                                                             anything else is read from the store
 
-One watch a stream, however many readers it has here. What is watched may come late, twice or not at all (`Unsure`): a
-chunk is taken only if it is the next one, and where one is missing the store is read, so readers see no seam.
+One watch a stream, however many readers it has here; until it is put back, since it may be deleted after its end. What
+is watched may come late, twice or not at all (`Unsure`): a chunk is taken only if it is the next one, and where one is
+missing the store is read, so readers see no seam.
 """
 
 from __future__ import annotations
@@ -66,8 +67,6 @@ class Following:
                     stream.take_all(chunks)
                 if head > stream.log.head:
                     self.look_soon()
-                elif stream.feed.ended:
-                    self.stop()
             case Deleted():
                 stream.manager.shelf.gone(stream)
             case TakenOver():
@@ -94,8 +93,6 @@ class Following:
                     await asyncio.sleep(_RETRY_S)
         finally:
             self._task = None
-        if self._stream.feed.ended:
-            self.stop()
 
     async def _look(self) -> None:
         try:

@@ -191,7 +191,7 @@ class Leases:
                 await asyncio.sleep(self._ttl_s * _RENEW)
 
     def _told(self, key: StreamKey, news: Wish | TakenOver | Deleted) -> None:
-        stream = self._held.get(key)
+        stream = self._manager.held(key)
         if stream is None:
             return
         match news:

@@ -10,8 +10,10 @@ from patinox.core.keys import StreamKey
 from patinox.errors import PatinoxError, StoreError
 from patinox.stores.base import (
     Append,
+    Grown,
     HolderListener,
     Listener,
+    News,
     StreamFacts,
     StreamRecord,
     Unwatch,
@@ -24,7 +26,8 @@ class FaultyStore:
     """One node's client of a `MemoryStore`, which others may share: acknowledges later than at once, as engines do.
 
     `hold` has appends wait until `release`; `go_away` has every call fail until `come_back`; `lose_answers` has the
-    next appends be carried out, and fail. `appends` is every batch that reached the store.
+    next appends be carried out, and fail; `garble_news` has growth told without chunks. `appends` is every batch that
+    reached the store.
     """
 
     durability = "a test's memory"
@@ -39,6 +42,7 @@ class FaultyStore:
         self._may_append = asyncio.Event()
         self._may_append.set()
         self._lost_answers = 0
+        self._is_garbled = False
 
     def __repr__(self) -> str:
         return f"<FaultyStore of {self.inner!r}{', away' if self.is_away else ''}>"
@@ -63,6 +67,10 @@ class FaultyStore:
     def lose_answers(self, count: int = 1) -> None:
         """The next `count` appends are carried out, and nobody hears of it."""
         self._lost_answers = count
+
+    def garble_news(self) -> None:
+        """What is watched tells of growth alone from now on."""
+        self._is_garbled = True
 
     def _check(self) -> None:
         if self.is_away:
@@ -139,7 +147,10 @@ class FaultyStore:
     async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
         """Passed on."""
         self._check()
-        return await self.inner.watch(key, listener)
+        return await self.inner.watch(key, lambda news: listener(self._heard(news)))
+
+    def _heard(self, news: News) -> News:
+        return Grown(news.head) if self._is_garbled and isinstance(news, Grown) else news
 
     async def delete(self, key: StreamKey, *, trace: bool = True) -> None:
         """Passed on."""
