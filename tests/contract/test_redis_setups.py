@@ -208,3 +208,21 @@ def test_urls_that_cannot_be_meant_are_refused_without_the_password(url: str) ->
     with pytest.raises(ConfigError) as caught:
         parse_address(url.replace("://", "://u:secret@"))
     assert "secret" not in str(caught.value)
+
+
+async def test_a_user_with_the_rights_that_the_documentation_names_is_enough(valkey: ValkeyServer) -> None:
+    rights = "~patinox:* &patinox:* +@all -@admin -@dangerous +info"
+    say(valkey.port, "ACL", "SETUSER", "streams", "on", ">pw", *rights.split())
+    say(valkey.port, "ACL", "SETUSER", "telling", "on", ">pw", *rights.split(), "+config|get")
+    url = valkey.url.replace("://", "://{}:pw@")
+    async with opened(RedisStore(url.format("streams"))) as store:
+        assert "is unknown" in store.durability
+        key = StreamKey("acl", secrets.token_hex(6))
+        await store.create(StreamFacts(key, secrets.token_hex(6), 1000.0, 1.0), "n", 0.0)
+        heard: list[object] = []
+        await store.watch(key, heard.append)
+        assert await store.append([Append(key, 1, 0, [chunk(1, "e")])]) == [None]
+        await store.orphans(100)
+        await store.delete(key)
+    async with opened(RedisStore(url.format("telling"))) as store:
+        assert "appendfsync always" in store.durability
