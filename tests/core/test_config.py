@@ -243,6 +243,31 @@ def test_variables_without_a_double_underscore_are_no_settings() -> None:
     assert Config.load(env=env) == Config()
 
 
+@pytest.mark.parametrize(
+    ("variable", "right", "path"),
+    [
+        ("PATINOX_STREAMING_BUFFER_SIZE", "PATINOX_STREAMING__BUFFER_SIZE", "streaming.buffer_size"),
+        ("PATINOX_STREAMING_SSE_COMPRESSION", "PATINOX_STREAMING__SSE__COMPRESSION", "streaming.sse.compression"),
+        (
+            "PATINOX_GATEWAY_UPSTREAMS_MY_NAME_URL",
+            "PATINOX_GATEWAY__UPSTREAMS__MY_NAME__URL",
+            "gateway.upstreams.NAME.url",
+        ),
+    ],
+)
+def test_a_variable_that_lacks_nothing_but_underscores_is_refused_with_them(
+    variable: str, right: str, path: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.load(env={variable: "7"})
+    told = f"environment, {variable}: tables are followed by two underscores: {right} sets {path}"
+    assert str(caught.value) == told
+
+
+def test_the_key_of_an_upstream_may_spell_a_setting() -> None:
+    assert Config.load(env={"PATINOX_SERVER_TLS_KEY": "secret"}) == Config()
+
+
 def test_the_process_environment_is_read_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATINOX_STREAMING__BUFFER_SIZE", "7")
     assert (StreamingConfig.load().buffer_size, StreamingConfig.load(env=NO_ENV).buffer_size) == (7, 1000)

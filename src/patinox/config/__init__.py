@@ -4,7 +4,7 @@
 - kinds, quantities: what a value may be; schema: a struct that knows its keys
 - streaming, serving, pipelines, whole: the settings, with their meanings and defaults
 - combinations: what makes sense together, as data
-- lines, outline, loading: from what users wrote to settings, or to all that is wrong with it
+- lines, outline, loading, environment: from what users wrote to settings, or to all that is wrong with it
 - rendering: from settings to TOML and to the reference page
 """
 

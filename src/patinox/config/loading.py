@@ -29,9 +29,6 @@ from patinox.config.schema import (
     walk,
 )
 
-PREFIX = "PATINOX_"
-NESTING = "__"
-
 S = TypeVar("S", bound=Settings)
 
 
@@ -76,12 +73,6 @@ def from_toml(text: str, label: str) -> Layer:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         return Layer(problems=(f"{label or 'the text'} is not TOML: {error}",))
     return Layer(given=(Given((), tree, label),), lines=Lines(text), label=label)
-
-
-def from_environment(env: Mapping[str, str]) -> Layer:
-    """The variables that begin with PATINOX_ and contain a double underscore, which others of ours don't."""
-    ours = sorted(name for name in env if name.startswith(PREFIX) and NESTING in name.removeprefix(PREFIX))
-    return Layer(given=tuple(Given(_path_of(name), env[name], f"environment, {name}", is_text=True) for name in ours))
 
 
 def from_overrides(overrides: Mapping[str, object]) -> Layer:
@@ -209,13 +200,3 @@ def _names_under(prefix: str, values: Mapping[str, Any]) -> list[str]:
     return list(
         dict.fromkeys(path.removeprefix(prefix).partition(".")[0] for path in values if path.startswith(prefix))
     )
-
-
-def _path_of(variable: str) -> tuple[str, ...]:
-    """`PATINOX_GATEWAY__UPSTREAMS__MY_NAME__URL` is `gateway.upstreams.my-name.url`: names have hyphens."""
-    parts = variable.removeprefix(PREFIX).lower().split(NESTING)
-    for above in (["gateway", "upstreams"], ["pipelines"], ["auth", "keys"]):
-        place = len(above)
-        if parts[:place] == above:
-            parts[place : place + 1] = [part.replace("_", "-") for part in parts[place : place + 1]]
-    return tuple(parts)

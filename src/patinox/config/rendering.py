@@ -24,8 +24,9 @@ _INTRODUCTION = """\
 
 Settings come from, later ones over earlier ones: the defaults; a TOML file (`patinox serve --config FILE`);
 the environment; the command line. In the environment, `PATINOX_STREAMING__SSE__RETRY_INTERVAL=5s` sets
-`streaming.sse.retry_interval`: upper case, a double underscore for each dot. In Python, `StreamingConfig(…)`
-takes the same names, except that a duration is a number of seconds and its name ends in `_s`.
+`streaming.sse.retry_interval`: upper case, a double underscore for each dot; a variable that has single ones there is
+refused. In Python, `StreamingConfig(…)` takes the same names, except that a duration is a number of seconds and its
+name ends in `_s`.
 
 Durations carry a unit (`"250ms"`, `"5s"`, `"1.5h"`, `"7d"`); sizes are bytes, or have one (`"64KB"` = 64,000,
 `"16MiB"` = 16 × 1024²). An unknown key or a bad value is refused at start, with its line and what is allowed.

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from patinox.config.auth import AuthConfig
-from patinox.config.loading import Layer, from_environment, from_file, from_overrides, from_toml, resolve
+from patinox.config.environment import from_environment
+from patinox.config.loading import Layer, from_file, from_overrides, from_toml, resolve
 from patinox.config.pipelines import PipelineConfig
 from patinox.config.quotas import QuotaConfig
 from patinox.config.schema import NAME, Problem, Settings
@@ -40,12 +41,13 @@ class Config(Settings, frozen=True, kw_only=True):
         """The defaults, and over them the file, over that the environment, over that the overrides.
 
         `env` is the process's own unless given: `PATINOX_STREAMING__SSE__RETRY_INTERVAL=5s` sets
-        `streaming.sse.retry_interval`; one without a double underscore is no setting. `overrides` maps
-        dotted keys to values as TOML or the environment would hold them; None stands for "not given".
+        `streaming.sse.retry_interval`; one without a double underscore is no setting, and one that
+        lacks nothing else to be one is refused. `overrides` maps dotted keys to values as TOML or the
+        environment would hold them; None stands for "not given".
         Raises ConfigError with every problem of every layer.
         """
         layers = [from_file(Path(path))] if path is not None else []
-        layers += [from_environment(os.environ if env is None else env), from_overrides(overrides or {})]
+        layers += [from_environment(os.environ if env is None else env, cls), from_overrides(overrides or {})]
         return resolve(cls, layers)
 
     @classmethod
