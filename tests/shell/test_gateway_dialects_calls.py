@@ -130,6 +130,10 @@ async def test_what_cannot_be_translated_is_400_before_anything_is_asked(
         ("/v1/messages", {"max_tokens": 9}),
         ("/v1/responses", {}),
         ("/v1/responses", {"input": "Hi", "model": 3}),
+        ("/v1/chat/completions", {"messages": [], "stream": "yes"}),
+        ("/v1/messages", {"max_tokens": 9, "messages": [], "stream": 1}),
+        ("/v1/responses", {"input": "Hi", "stream": "true"}),
+        ("/v1/responses", {"input": "Hi", "background": "no"}),
     ],
 )
 async def test_a_call_that_is_none_is_400(

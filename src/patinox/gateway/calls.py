@@ -84,7 +84,7 @@ class Calls:
             named = {**body, "model": name, "stream": True}
             if not name:
                 del named["model"]
-            return calling.pass_on(named, request, bool(body.get("stream")) and not options.detached)
+            return calling.pass_on(named, request, flag(body, "stream") and not options.detached)
 
         return await self.exchange.begin(options, upstream, write, model=name)
 
@@ -129,3 +129,11 @@ def need(body: dict[str, Any], key: str, kind: type, named: str) -> None:
     """Raises `InputError` where a field of a request is not there."""
     if not isinstance(body.get(key), kind):
         raise InputError(f"{key} is required, and is {named}")
+
+
+def flag(body: dict[str, Any], key: str) -> bool:
+    """A field of a request that is true or false; false where it is absent. Raises `InputError` for anything else."""
+    value = body.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"{key} is true or false")
+    return bool(value)

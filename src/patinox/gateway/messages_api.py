@@ -12,7 +12,7 @@ from patinox.errors import InputError, PatinoxError, UpstreamStarting
 from patinox.formats.anthropic import ANTHROPIC, assemble_message
 from patinox.formats.anthropic.frames import STATUSES
 from patinox.formats.base import StreamHead
-from patinox.gateway.calls import Calling, Calls, need
+from patinox.gateway.calls import Calling, Calls, flag, need
 from patinox.gateway.exchange import CallFailed
 from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
@@ -30,8 +30,8 @@ def routes(calls: Calls) -> list[Route]:
     async def messages(request: Request) -> Asgi:
         options = await calls.options(request)
         body = await calls.body(request, MESSAGES)
+        is_streamed = flag(body, "stream")
         stream = await calls.begin(request, MESSAGES, body, options)
-        is_streamed = bool(body.get("stream"))
         return await calls.answer(request, MESSAGES, stream, is_streamed=is_streamed, detached=options.detached)
 
     return [ApiRoute("/v1/messages", Endpoint(messages, reply=anthropic_error), methods=["POST"])]

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from patinox.errors import PatinoxError, UpstreamError, UpstreamStarting
 from patinox.formats.base import StreamHead
 from patinox.formats.openai_chat import OPENAI_CHAT, assemble_completion
-from patinox.gateway.calls import Calling, Calls, need
+from patinox.gateway.calls import Calling, Calls, flag, need
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.exchange import CallFailed
 from patinox.gateway.requests import Written
@@ -43,8 +43,8 @@ class OpenAIApi:
         """`POST /v1/chat/completions`."""
         options = await self._calls.options(request)
         body = await self._calls.body(request, CHAT)
+        is_streamed = flag(body, "stream")
         stream = await self._calls.begin(request, CHAT, body, options)
-        is_streamed = bool(body.get("stream"))
         return await self._calls.answer(request, CHAT, stream, is_streamed=is_streamed, detached=options.detached)
 
     async def models(self, request: Request) -> Asgi:

@@ -16,7 +16,7 @@ from patinox.delivery.wire import SseWire
 from patinox.errors import InputError, StreamNotFound
 from patinox.formats.base import StreamHead
 from patinox.formats.openai_responses import OPENAI_RESPONSES, assemble_response, next_number, position_of
-from patinox.gateway.calls import Calling, Calls, answer_headers
+from patinox.gateway.calls import Calling, Calls, answer_headers, flag
 from patinox.gateway.openai_api import openai_error
 from patinox.gateway.requests import Written
 from patinox.incremental.assembler import Assembly
@@ -53,9 +53,9 @@ class ResponsesApi:
         """`POST /v1/responses`. In the background and not streamed it answers with what there is: nothing yet."""
         options = await self._calls.options(request)
         body = await self._own(await self._calls.body(request, RESPONSES), options.caller)
-        is_streamed = bool(body.get("stream"))
+        is_streamed, in_background = flag(body, "stream"), flag(body, "background")
         stream = await self._calls.begin(request, RESPONSES, body, options)
-        if body.get("background") and not is_streamed and not options.detached:
+        if in_background and not is_streamed and not options.detached:
             return Reply(await response_of(stream), headers=answer_headers(stream))
         return await self._calls.answer(request, RESPONSES, stream, is_streamed=is_streamed, detached=options.detached)
 
