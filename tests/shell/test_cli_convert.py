@@ -51,6 +51,12 @@ def test_a_pair_that_loses_nothing_says_so() -> None:
     assert "Nothing was lost." in result.stderr
 
 
+def test_what_was_read_and_written_is_counted() -> None:
+    result = convert(b"a", "text", "text")
+
+    assert result.stderr.startswith("text → text: 2 records, 1 frame\n")
+
+
 def test_what_is_malformed_but_can_be_read_on_from_is_told_and_fine() -> None:
     result = convert(MALFORMED)
 

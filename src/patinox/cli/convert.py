@@ -119,7 +119,8 @@ def _write(out: IO[bytes], data: bytes) -> None:
 
 def _told(report: LossReport) -> str:
     """The loss report, for people."""
-    lines = [f"{report.source} → {report.target}: {report.records} records, {report.frames} frames"]
+    size = f"{_counted(report.records, 'record')}, {_counted(report.frames, 'frame')}"
+    lines = [f"{report.source} → {report.target}: {size}"]
     if report.lost:
         lines.append("Lost in this stream, or told in other words:")
         width = max(len(loss.what) for loss in report.lost)
@@ -135,3 +136,7 @@ def _told(report: LossReport) -> str:
     if others := [key for key in report.cannot_carry if key not in seen]:
         lines.append(f"This pair cannot carry either, had it been there: {', '.join(sorted(others))}")
     return "\n".join(lines)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
