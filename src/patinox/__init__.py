@@ -62,6 +62,7 @@ from patinox.incremental.handler import IncrementalResponseHandler
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.stores.memory import MemoryStore
 from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
+from patinox.transports.websocket.hub import WebSocketHandler
 
 __version__ = "0.1.0.dev0"
 
@@ -122,5 +123,6 @@ __all__ = [
     "UnknownFormat",
     "UpstreamError",
     "WebSocketConfig",
+    "WebSocketHandler",
     "Writer",
 ]

@@ -33,7 +33,7 @@ from patinox.transports.http import HttpReader, Receive, address_of
 from patinox.transports.negotiation import negotiate, without_page
 from patinox.transports.sse import SSEEvent, SSEFormatter, SSEHandler
 from patinox.transports.streams_api import routes
-from patinox.transports.websocket import hub as websocket
+from patinox.transports.websocket import routing as websocket
 from patinox.transports.websocket.hub import WebSocketHandler
 
 __all__ = ["Endpoint", "PatinoxApp", "SSEEvent", "SSEFormatter", "SSEHandler", "StreamResponse", "WebSocketHandler",

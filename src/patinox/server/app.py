@@ -28,7 +28,7 @@ from patinox.transports import channels_api, streams_api
 from patinox.transports.access import Access
 from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, not_found
 from patinox.transports.http import Receive
-from patinox.transports.websocket import hub as websocket
+from patinox.transports.websocket import routing as websocket
 from patinox.transports.websocket.hub import WebSocketHandler
 from patinox.web import CONTENT_SECURITY_POLICY, Asset, load_assets
 

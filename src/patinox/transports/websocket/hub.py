@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from patinox.core.chunks import Text
 from patinox.core.codec import encode_data
@@ -25,13 +23,16 @@ from patinox.errors import ConnectionNotFound, Forbidden, InputError, LimitExcee
 from patinox.manager import ActiveStream, Relay, StreamManager
 from patinox.manager.admission import Account
 from patinox.transports.access import Access, Caller, account_of
-from patinox.transports.endpoint import error_reply
 from patinox.transports.http import CONNECTION, Receive, address_of
 from patinox.transports.origins import Door, chosen_subprotocol
+from patinox.transports.replies import error_reply
 from patinox.transports.websocket import protocol
 from patinox.transports.websocket.connection import WebSocketConnection
 from patinox.transports.websocket.outlet import AsgiOutlet, DirectOutlet, Outlet
 from patinox.transports.websocket.protocol import SUBPROTOCOL, Subscribe
+
+if TYPE_CHECKING:  # whoever hands over a WebSocket has Starlette; the library alone has not
+    from starlette.websockets import WebSocket
 
 Scope = MutableMapping[str, Any]
 
@@ -94,7 +95,7 @@ class WebSocketHandler:
 
         `connection_id` is the application's own name for it, for `stream_response`; `metadata` is kept with it.
         """
-        if isinstance(socket, WebSocket):
+        if not isinstance(socket, MutableMapping):
             scope, receive, send = socket.scope, socket.receive, _told_as_oserror(socket)
         elif receive is not None and send is not None:
             scope = socket
@@ -201,6 +202,7 @@ async def _refuse(error: PatinoxError, scope: Scope, receive: Receive, send: Sen
 
 def _told_as_oserror(socket: WebSocket) -> Send:
     """The socket's `send`, which says that the client has gone as servers do."""
+    from starlette.websockets import WebSocketDisconnect
 
     async def send(message: MutableMapping[str, Any]) -> None:
         try:
@@ -209,8 +211,3 @@ def _told_as_oserror(socket: WebSocket) -> Send:
             raise ConnectionResetError("the client has gone") from error
 
     return send
-
-
-def routes(hub: WebSocketHandler) -> list[BaseRoute]:
-    """`/v1/ws`, for a Starlette router: the socket, and what a plain request is told."""
-    return [WebSocketRoute("/v1/ws", hub), Route("/v1/ws", hub)]
