@@ -176,6 +176,15 @@ async def test_a_port_that_is_taken_cannot_be_had(manager: StreamManager, peer: 
     await other.aclose()
 
 
+async def test_workers_share_a_port(manager: StreamManager) -> None:
+    workers = [GrpcServer(manager, shares_port=True) for _ in range(2)]
+    port = workers[0].bind("127.0.0.1", 0)
+    assert workers[1].bind("127.0.0.1", port) == port
+    for worker in workers:
+        await worker.start()
+        await worker.aclose()
+
+
 async def test_at_its_end_readers_are_told_and_nothing_new_is_taken() -> None:
     manager = managed()
     server = GrpcServer(manager)

@@ -70,11 +70,12 @@ def open_http2(config: Config) -> Http2Port | None:
 
 
 class GrpcPort(NamedTuple):
-    """Where gRPC is to be spoken, and with what certificate and key, if any; both are PEM."""
+    """Where gRPC is to be spoken, and with what certificate and key (PEM), if any; `is_shared` with other workers."""
 
     host: str
     port: int
     certificate: tuple[bytes, bytes] | None
+    is_shared: bool
 
 
 def open_grpc(config: Config) -> GrpcPort | None:
@@ -86,8 +87,9 @@ def open_grpc(config: Config) -> GrpcPort | None:
         raise CouldNotStart('gRPC needs its packages: pip install "patinox[grpc]"')
     bind(server.host, port, option="--grpc-port").close()  # whose reasons are better than gRPC's
     if tls_context(server.tls_cert, server.tls_key, ["h2"]) is None:
-        return GrpcPort(server.host, port, None)
-    return GrpcPort(server.host, port, (Path(server.tls_cert).read_bytes(), Path(server.tls_key).read_bytes()))
+        return GrpcPort(server.host, port, None, server.workers > 1)
+    certificate = Path(server.tls_cert).read_bytes(), Path(server.tls_key).read_bytes()
+    return GrpcPort(server.host, port, certificate, server.workers > 1)
 
 
 def tls_context(certificate: str, key: str, protocols: list[str]) -> ssl.SSLContext | None:

@@ -325,7 +325,7 @@ def grpc_listener(app: ServerApp, port: GrpcPort) -> GrpcServer:
     """
     from patinox.transports.grpc.server import Certificate, GrpcServer
 
-    server = GrpcServer(app.manager, access=app.access)
+    server = GrpcServer(app.manager, access=app.access, shares_port=port.is_shared)
     try:
         server.bind(port.host, port.port, None if port.certificate is None else Certificate(*port.certificate))
     except OSError as error:

@@ -33,13 +33,18 @@ class Certificate(NamedTuple):
 
 
 class GrpcServer:
-    """Serves one manager. Made in the event loop that it runs in; `start` after `bind`, `aclose` at the end."""
+    """Serves one manager. Made in the event loop that it runs in; `start` after `bind`, `aclose` at the end.
 
-    def __init__(self, manager: StreamManager, *, access: Access | None = None) -> None:
+    `shares_port` is for several processes on one port (SO_REUSEPORT): the kernel gives each its part of connections.
+    """
+
+    def __init__(self, manager: StreamManager, *, access: Access | None = None, shares_port: bool = False) -> None:
         config = manager.config.grpc
         self.streams = StreamsService(manager, access=access)
         self._grace_s = manager.config.drain_window_s + manager.config.drain_timeout_s + _LAST_ANSWERS_S
-        self._server = grpc.aio.server(options=server_options(config, manager.config.sse.max_connections))
+        self._server = grpc.aio.server(
+            options=server_options(config, manager.config.sse.max_connections, shares_port=shares_port)
+        )
         self._health = HealthService(SERVICE)
         self._stopping: asyncio.Task[None] | None = None
         self.address = ""
@@ -90,10 +95,10 @@ class GrpcServer:
         await self._stopping
 
 
-def server_options(config: GrpcConfig, max_connections: int) -> list[tuple[str, Any]]:
+def server_options(config: GrpcConfig, max_connections: int, *, shares_port: bool = False) -> list[tuple[str, Any]]:
     """The settings as arguments of gRPC's core (grpc_types.h, channel_arg_names.h)."""
     return [
-        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not shared
+        ("grpc.so_reuseport", int(shares_port)),  # else a port that is taken is an error
         ("grpc.max_receive_message_length", config.max_message_size),
         ("grpc.max_metadata_size", config.max_metadata_size),
         ("grpc.absolute_max_metadata_size", config.max_metadata_size),  # between the two calls are refused at random
