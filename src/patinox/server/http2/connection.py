@@ -110,7 +110,8 @@ class Http2Connection(TCPServer):
             transport.close()
 
     async def _close(self) -> None:
-        await self._in_time(super()._close())
+        with suppress(OSError):  # what broke it, told once more
+            await self._in_time(super()._close())
 
     async def _in_time(self, waiting: Awaitable[None]) -> None:
         try:
