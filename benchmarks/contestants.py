@@ -87,5 +87,7 @@ CONTESTANTS = {
         Contestant("store-memory", "memory", None, ours=True),
         Contestant("store-sqlite", "SQLite, synchronous = full", None, ours=True),
         Contestant("store-sqlite-normal", "SQLite, synchronous = normal", None, ours=True),
+        Contestant("store-valkey", "Valkey, appendfsync always", None, ours=True),
+        Contestant("store-nats", "NATS JetStream, sync always", None, ours=True),
     )
 }  # fmt: skip

@@ -155,6 +155,11 @@ SCENARIOS = (
         ("cpu_percent", "steady_chunks_per_s", "ack_p50_ms", "ack_p99_ms", "flat_out_chunks_per_s",
          "read_chunks_per_s", "first_byte_ms"), rounds=3,
     ),
+    Scenario(
+        "t", "Two nodes on one engine: 100 chunks/s written on one, read on the other",
+        stores.measure_two_nodes, stores.SHARED, {"chunks": 1500, "per_s": 100}, {"chunks": 300},
+        "p50_ms", "ms, median", ("p99_ms",), rounds=3,
+    ),
 )  # fmt: skip
 
 TARGETS = (
@@ -188,6 +193,8 @@ TARGETS = (
     Target("s", "store-sqlite", "flat_out_chunks_per_s", 15_000.0, at_least=True),
     Target("s", "store-sqlite", "read_chunks_per_s", 200_000.0, at_least=True),
     Target("s", "store-sqlite", "first_byte_ms", 50.0),
+    Target("t", "store-valkey", "p50_ms", 8.0),
+    Target("t", "store-valkey", "p99_ms", 30.0),
     Target("w", "ws-native", "deliveries_per_cpu_s", 0.9, "native", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 3.0, "socketio", at_least=True),
     Target("w", "ws-native", "deliveries_per_cpu_s", 1.7, "ws-starlette", at_least=True),

@@ -1,7 +1,8 @@
 """What each store costs behind the manager, and how fast it reads; in one process, so no load client is needed.
 
 A store is one row of `STORES`. Its CPU is the process's own, threads too, without what an engine in another process
-uses. `ack_p99_ms` is from a write to the chunk's coming out at a reader, so after the acknowledgement.
+uses. `ack_p99_ms` is from a write to the chunk's coming out at a reader, so after the acknowledgement. Engines are the
+real ones, of the wheels that the tests use, and make each write durable before they acknowledge it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +22,74 @@ from patinox.core.events import BlockDelta
 from patinox.manager import ActiveStream, StreamManager
 from patinox.stores.base import Store
 from patinox.stores.memory import MemoryStore
+from patinox.stores.nats import NatsStore
+from patinox.stores.redis import RedisStore
 from patinox.stores.sqlite import SqliteStore
 from patinox.testing.fakes import AsgiClient
+from patinox.testing.servers import NatsServer, ValkeyServer
 
-STORES: dict[str, Callable[[Path], Store]] = {
-    "store-memory": lambda folder: MemoryStore(),
-    "store-sqlite": lambda folder: SqliteStore(folder / "streams.db"),
-    "store-sqlite-normal": lambda folder: SqliteStore(folder / "streams.db", synchronous="normal"),
+MakeStore = Callable[[], Store]
+
+
+@contextmanager
+def _valkey(folder: Path) -> Iterator[MakeStore]:
+    with ValkeyServer(folder / "valkey") as server:
+        yield lambda: RedisStore(server.url)
+
+
+@contextmanager
+def _nats(folder: Path) -> Iterator[MakeStore]:
+    with NatsServer(folder / "nats") as server:
+        yield lambda: NatsStore(server.url)
+
+
+STORES: dict[str, Callable[[Path], AbstractContextManager[MakeStore]]] = {
+    "store-memory": lambda folder: nullcontext(MemoryStore),
+    "store-sqlite": lambda folder: nullcontext(lambda: SqliteStore(folder / "streams.db")),
+    "store-sqlite-normal": lambda folder: nullcontext(lambda: SqliteStore(folder / "streams.db", synchronous="normal")),
+    "store-valkey": _valkey,
+    "store-nats": _nats,
 }
+SHARED = ("store-valkey", "store-nats")
 _TICK_S = 0.005
 _DELTA = BlockDelta(text=" of six", block=0)
 
 
 def measure(contestant: Contestant, settings: Any) -> dict[str, float]:
     """CPU and delay at a steady rate; chunks a second as fast as it goes; reading one long stream."""
-    with tempfile.TemporaryDirectory(prefix="patinox-bench-") as folder:
-        return asyncio.run(_measure(STORES[contestant.key](Path(folder)), settings))
+    with tempfile.TemporaryDirectory(prefix="patinox-bench-") as folder, STORES[contestant.key](Path(folder)) as make:
+        return asyncio.run(_measure(make(), settings))
+
+
+def measure_two_nodes(contestant: Contestant, settings: Any) -> dict[str, float]:
+    """From a write on one node to the chunk's coming out at a reader on another."""
+    with tempfile.TemporaryDirectory(prefix="patinox-bench-") as folder, STORES[contestant.key](Path(folder)) as make:
+        return asyncio.run(_two_nodes(make, settings["chunks"], settings["per_s"]))
+
+
+async def _two_nodes(make: MakeStore, chunks: int, per_s: int) -> dict[str, float]:
+    async with StreamManager(store=make()) as writing, StreamManager(store=make()) as reading:
+        stream = await writing.create()
+        sent: list[float] = []
+        delays: list[float] = []
+        await reading.open(stream.id)
+
+        async def read() -> None:
+            async for _ in reading.subscribe(stream.id):
+                delays.append(time.perf_counter() - sent[len(delays)])
+                if len(delays) == chunks:
+                    return
+
+        reader = asyncio.create_task(read())
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        for number in range(chunks):
+            await asyncio.sleep(began_s + number / per_s - loop.time())
+            sent.append(time.perf_counter())
+            await stream.put(_DELTA)
+        await reader
+        await stream.finish()
+    return {"p50_ms": 1e3 * statistics.median(delays), "p99_ms": 1e3 * sorted(delays)[int(len(delays) * 0.99)]}
 
 
 async def _measure(store: Store, settings: Any) -> dict[str, float]:
