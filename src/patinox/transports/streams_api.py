@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.routing import Route
 
-from patinox.config.units import parse_duration
-from patinox.core.chunks import Error
 from patinox.core.producers import parse_producer
-from patinox.errors import InputError, InvalidChunk, PatinoxError, StreamNotFound
+from patinox.errors import InputError, PatinoxError, StreamNotFound
 from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Access, Right
+from patinox.transports.arguments import error_of, ttl_of
 from patinox.transports.bodies import LINES, check_length, chunks, json_object
 from patinox.transports.endpoint import ApiRoute, Asgi, Endpoint, Reply, error_reply
 from patinox.transports.http import HttpReader, address_of
@@ -58,7 +56,7 @@ class StreamsApi:
         _refuse_unknown(body, allowed)
         pipelines = self._manager.pipelines
         stream = await self._access.create(
-            caller, id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=_ttl(body.get("ttl")),
+            caller, id=_string(body, "id"), metadata=body.get("metadata"), ttl_s=ttl_of(body.get("ttl")),
             retain=_string(body, "retain"), on_abandon=_string(body, "on_abandon"), channel=_string(body, "channel"),
             producer=address_of(request.scope), pipeline=pipelines.asked_for(_string(body, "pipeline")),
         )  # fmt: skip
@@ -143,7 +141,7 @@ class StreamsApi:
         stream = await self._stream(request, Right.WRITE)
         body = await json_object(request.receive, _MAX_COMMAND_BYTES)
         _refuse_unknown(body, {"outcome", "error"})
-        await stream.finish(_string(body, "outcome"), _error(body.get("error")))
+        await stream.finish(_string(body, "outcome"), error_of(body.get("error")))
         return Reply(stream.describe())
 
     async def cancel(self, request: Request) -> Asgi:
@@ -183,28 +181,6 @@ def _string(body: dict[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InputError(f"{key} is a string, not {type(value).__name__}")
     return value
-
-
-def _ttl(value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InputError('ttl is a number of seconds or a duration such as "24h"')
-    try:
-        return parse_duration(value) if isinstance(value, str) else float(value)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"ttl {str(value)[:40]!r} {error}") from error
-
-
-def _error(value: Any) -> Error | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return Error("failed", value)
-    try:
-        return msgspec.convert(value, Error)
-    except msgspec.ValidationError as error:
-        raise InvalidChunk(f"error is {{code, message}}: {error}") from error
 
 
 def _limit(text: str | None) -> int:

@@ -58,7 +58,7 @@ def _operation(call: Call) -> dict[str, Any]:
         "summary": call.meaning,
         "parameters": [*_path_parameters(call.path), *_parameters(call)],
         "responses": {str(status): _response(bodies) for status, bodies in call.answers.items()}
-        | {str(status): _response({JSON: ref("ErrorBody")}) for status in call.refusals if status not in call.answers},
+        | {str(status): _refusal() for status in call.refusals if status not in call.answers},
     }
     if call.takes:
         operation["requestBody"] = {"content": _content(call.takes), "required": call.is_body_required}
@@ -83,6 +83,10 @@ def _parameters(call: Call) -> Iterator[dict[str, Any]]:
 def _response(bodies: Bodies) -> dict[str, Any]:
     said = {"description": "As asked." if bodies else "Nothing more."}
     return {**said, "content": _content(bodies)} if bodies else said
+
+
+def _refusal() -> dict[str, Any]:
+    return {"description": "Refused; the error says why.", "content": _content({JSON: ref("ErrorBody")})}
 
 
 def _content(bodies: Bodies) -> dict[str, Any]:

@@ -13,15 +13,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from patinox.config.units import parse_duration
-from patinox.core.chunks import Error
 from patinox.core.codec import chunk_from_wire, parse_event_id
-from patinox.errors import InputError, InvalidChunk, LimitExceeded, PatinoxError, StreamNotFound
+from patinox.errors import LimitExceeded, PatinoxError, StreamNotFound
 from patinox.manager import ActiveStream
 from patinox.manager.stream import parse_after
 from patinox.transports.access import Right
+from patinox.transports.arguments import error_of, ttl_of
 from patinox.transports.websocket import protocol
 from patinox.transports.websocket.frames import CloseCode
 from patinox.transports.websocket.protocol import (
@@ -128,7 +125,7 @@ class Router:
 
     async def _create(self, op: Create) -> None:
         stream = await self._access.create(
-            self._caller, id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=_ttl(op.ttl),
+            self._caller, id=op.id, channel=op.channel, metadata=op.metadata, ttl_s=ttl_of(op.ttl),
             retain=op.retain, on_abandon=op.on_abandon, producer=self._connection.address or None,
             pipeline=self._manager.pipelines.asked_for(op.pipeline),
         )  # fmt: skip
@@ -145,7 +142,7 @@ class Router:
 
     async def _finish(self, op: Finish) -> None:
         stream = await self._open(op.stream, Right.WRITE)
-        await stream.finish(op.outcome, _error(op.error))
+        await stream.finish(op.outcome, error_of(op.error))
         await self._ok(op, stream=stream.id, position=stream.position, state=stream.state)
 
     async def _cancel(self, op: Cancel) -> None:
@@ -204,23 +201,3 @@ class Lane:
         """Gives up what waits."""
         self._task.cancel()
         await asyncio.wait((self._task,))
-
-
-def _ttl(value: str | float | None) -> float | None:
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_duration(value)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"ttl {value[:40]!r} {error}") from error
-
-
-def _error(value: Any) -> Error | None:
-    if value is None or isinstance(value, Error):
-        return value
-    if isinstance(value, str):
-        return Error("failed", value)
-    try:
-        return msgspec.convert(value, Error)
-    except msgspec.ValidationError as error:
-        raise InvalidChunk(f"error is {{code, message}}: {error}") from error
