@@ -10,6 +10,7 @@ after the chunk being written; blocks that have ended no longer change in it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -32,6 +33,10 @@ class Frame(NamedTuple):
     data: bytes
     event: str = ""
     bare: bool = False
+
+
+new_frame: Callable[[tuple[bytes, str, bool]], Frame] = partial(tuple.__new__, Frame)
+"""A frame from its three fields: what `Frame(…)` is, at half the price, for what is done once a token."""
 
 
 class StreamHead(msgspec.Struct, frozen=True):

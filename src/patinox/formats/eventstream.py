@@ -57,11 +57,9 @@ class EventStreamParser(PieceParser):
 
     def feed(self, data: bytes) -> list[ServerSentEvent]:
         """The events that `data` completes. Raises FramingError for an event over the limit."""
-        if not self._rest and self._is_plain(data):
-            event = _one_event(data)
-            if event is not None:
-                self.offset += len(data)
-                return [event]
+        event = self.whole(data)
+        if event is not None:
+            return [event]
         raw = self._take(data)
         text = self._with_lf(raw) if self._after_cr or _CR in raw else raw
         began = self._start if self._rest else None
@@ -89,6 +87,39 @@ class EventStreamParser(PieceParser):
         self._rest += rest.lstrip(b"\n")
         return self._bounded(events)
 
+    def whole(self, data: bytes) -> ServerSentEvent | None:
+        """The event that `data` is, all of it, as providers write them; else None, and `data` is still to be fed.
+
+        What `feed` would give, in one step.
+        """
+        last = len(data) - 2
+        if (
+            self._opening is not None
+            or self._rest
+            or self._after_cr
+            or self._failure is not None
+            or last + 2 > self._limit_bytes
+            or not data.endswith(b"\n\n")
+            or _CR in data
+        ):
+            return None
+        try:
+            if data.startswith(b"data: "):
+                if data.find(b"\n") != last:
+                    return None
+                event = ServerSentEvent("", data[6:last].decode())
+            elif data.startswith(b"event: "):
+                at = data.find(b"\n")
+                if not data.startswith(b"data: ", at + 1) or data.find(b"\n", at + 1) != last:
+                    return None
+                event = ServerSentEvent(data[7:at].decode(), data[at + 7 : last].decode())
+            else:
+                return None
+        except UnicodeDecodeError:
+            return None
+        self.offset += last + 2
+        return event
+
     def close(self) -> bytes:
         """End of the stream. Returns the unfinished block, which is no event (§9.2.6), with LF as line ends.
 
@@ -106,17 +137,6 @@ class EventStreamParser(PieceParser):
     def stats(self) -> dict[str, int]:
         """Adds the number of replaced sequences."""
         return {**super().stats(), "replaced": self.replaced}
-
-    def _is_plain(self, data: bytes) -> bool:
-        """Whether nothing is under way, and `data` may be just one block, as providers write them."""
-        return (
-            self._opening is None
-            and not self._after_cr
-            and self._failure is None
-            and len(data) <= self._limit_bytes
-            and data.endswith(b"\n\n")
-            and _CR not in data
-        )
 
     def _with_lf(self, raw: bytes) -> bytes:
         """`raw` with LF for CRLF and CR, even where the two bytes came in different pieces."""
@@ -190,21 +210,6 @@ class EventStreamParser(PieceParser):
             text = value.decode(errors="replace")
             self.replaced += text.count(_REPLACEMENT) - value.count(_REPLACEMENT.encode())
             return text
-
-
-def _one_event(data: bytes) -> ServerSentEvent | None:
-    """The event of `data`, which ends with a blank line, if it is all that is in it and has one of the shapes below."""
-    last = len(data) - 2
-    try:
-        if data.startswith(b"data: "):
-            return ServerSentEvent("", data[6:last].decode()) if data.find(b"\n") == last else None
-        if data.startswith(b"event: "):
-            at = data.find(b"\n")
-            if data.startswith(b"data: ", at + 1) and data.find(b"\n", at + 1) == last:
-                return ServerSentEvent(data[7:at].decode(), data[at + 7 : last].decode())
-    except UnicodeDecodeError:
-        pass
-    return None
 
 
 def _common_event(block: bytes) -> ServerSentEvent | None:

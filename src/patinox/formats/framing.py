@@ -45,7 +45,7 @@ def encode_event(data: bytes | str, *, event: str = "", id: str = "", retry_ms: 
         head += b"id: %b\n" % _field(id, "id")
     if event:
         head += _event_line(event)
-    return b"%bdata: %b\n\n" % (head, payload)
+    return b"".join((head, b"data: ", payload, b"\n\n"))
 
 
 @lru_cache(256)

@@ -224,12 +224,17 @@ class StreamTransformer:
     def _written(self, items: Sequence[Any]) -> bytes:
         if not items:
             return b""
+        if len(items) == 1 and self._is_recognised and self._state is not None:
+            made = self._record(items[0])
+            if self._reader.problems:
+                self._note_problems()
+            return made
         if not self._is_recognised:
             self._is_recognised = any(type(item) not in _SAYS_LITTLE for item in items)
             self._has_natives = self._has_natives or any(type(item) is Native for item in items)
         if self._state is None:
             items = self._begun(items)
-        made = self._record(items[0]) if len(items) == 1 else b"".join([self._record(item) for item in items])
+        made = b"".join([self._record(item) for item in items])
         if self._reader.problems:
             self._note_problems()
         return made
@@ -267,7 +272,8 @@ class StreamTransformer:
         assembly = self._assembly
         assembly.apply(chunk)
         # The records of a log are measured by their JSON. Text is nearly all of it, and need not be encoded for that.
-        is_text = type(data) is Text or (type(data) is BlockDelta and data.text)
+        kind = type(data)
+        is_text = (kind is BlockDelta and data.text) or kind is Text
         assembly.size_bytes += len(data.text) if is_text else len(encode_data(data))
         if assembly.overflowed and self.target.repeats and not is_final:
             raise TooLarge(f"the answer is longer than {self.target.name} can be made of in bounded memory")

@@ -37,6 +37,7 @@ _COUNTS = (
 )
 
 _CALLS = ("tool_call", "server_tool_call")
+_APPENDS = ("text.append", "json.append")
 _BARE = -1  # the block number of text that came without blocks, as `Text` chunks
 
 
@@ -175,9 +176,15 @@ class Assembly:
             self.overflowed = True
         if self.overflowed:
             return
-        fold = _FOLDS.get(type(chunk.data))
+        data = chunk.data
+        if type(data) is BlockDelta and data.op in _APPENDS:
+            block = self.blocks.get((data.message, data.block))
+            if block is not None:  # what nearly every record is
+                block._parts.append(data.text)
+                return
+        fold = _FOLDS.get(type(data))
         if fold is not None:
-            fold(self, chunk.data)
+            fold(self, data)
 
     def snapshot(self) -> dict[str, Any]:
         """`content`, `blocks`, `usage`, `error`, and the run's own facts; JSON-ready through msgspec."""

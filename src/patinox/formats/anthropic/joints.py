@@ -146,6 +146,8 @@ def grown(state: MessageState, data: BlockDelta) -> MessageState:
     if slot is None:
         return state
     more = replace(slot, said=slot.said + len(data.text))
+    if len(state.slots) == 1:
+        return replace(state, slots=(more,))
     return replace(state, slots=tuple([more if each is slot else each for each in state.slots]))
 
 

@@ -89,6 +89,9 @@ class AnthropicReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
+        whole = self._parser.whole(data)
+        if whole is not None:
+            return self._payload(whole.data, whole.event)
         out: list[Any] = []
         for event in self._parser.feed(data):
             out += self._payload(event.data, event.event)
@@ -101,7 +104,7 @@ class AnthropicReader:
             if body.get("type") in _HELPERS:
                 return []
             event = event or str(body.get("type", ""))
-        return list(self._payload(_encode(body).decode(), event))
+        return self._payload(_encode(body).decode(), event)
 
     def close(self) -> list[Any]:
         """The end of the bytes. The run is over if the last message was."""
@@ -127,12 +130,12 @@ class AnthropicReader:
 
     # one frame
 
-    def _payload(self, text: str, event: str) -> Sequence[Any]:
+    def _payload(self, text: str, event: str) -> list[Any]:
         if event == "content_block_delta" or not event:
             delta = self._plain_delta(text)
             if delta is not None:
-                return (delta,)
-        return self._whole(text, event)
+                return [delta]
+        return [*self._whole(text, event)]
 
     def _plain_delta(self, text: str) -> BlockDelta | None:
         try:

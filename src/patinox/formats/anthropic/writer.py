@@ -56,7 +56,7 @@ from patinox.formats.anthropic.state import (
     slot_of,
     stop_frame,
 )
-from patinox.formats.base import Frame, StreamHead
+from patinox.formats.base import Frame, StreamHead, new_frame
 from patinox.formats.losses import refuses_in_words
 from patinox.incremental.assembler import Assembly
 
@@ -87,7 +87,7 @@ class AnthropicWriter:
             data, kind = BlockDelta(text=data.text), BlockDelta
         plain = state.plain
         if plain is not None and kind is BlockDelta and _fits(plain, state, data):
-            frame = Frame(plain.before + _encode(data.text) + plain.after, _DELTA)
+            frame = new_frame((plain.before + _encode(data.text) + plain.after, _DELTA, False))
             return grown(state, data) if plain.op in CALL_OPS else state, (frame,)
         if kind is End or kind is Error:
             return _end(state, data)
@@ -120,8 +120,13 @@ class AnthropicWriter:
 
 def _fits(plain: Plain, state: MessageState, data: BlockDelta) -> bool:
     """Whether this is one more delta of the block that the last one was of, with nothing special about it."""
-    same = plain.block == data.block and plain.message == data.message and plain.op == data.op
-    return same and data.ext is None and state.joint is None
+    return (
+        plain.block == data.block
+        and plain.message == data.message
+        and plain.op == data.op
+        and data.ext is None
+        and state.joint is None
+    )
 
 
 def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:

@@ -8,7 +8,7 @@ not parsed as a whole; everything else takes the long way. Both give the same ev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -16,6 +16,7 @@ from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockDelta, DeltaOp, Event, Native, RunEnd, RunStart
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
+from patinox.formats.literals import only_place
 from patinox.formats.openai_chat.choices import ChoicesReader
 from patinox.formats.openai_chat.frames import DIALECT, read_usage, remember
 
@@ -30,7 +31,7 @@ _PATIENCE = 32
 _UNNAMED = frozenset({"", "message"})
 
 
-class _Pattern(NamedTuple):
+class _Pattern(msgspec.Struct, frozen=True):
     """A frame that was parsed before: what stands around its delta's text, and whose text it is.
 
     With a `gap`, the characters after that are another string, OpenAI's `obfuscation`.
@@ -65,6 +66,9 @@ class OpenAIChatReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
+        whole = self._parser.whole(data)
+        if whole is not None:
+            return self._payload(whole.data, whole.event)
         out: list[Any] = []
         for event in self._parser.feed(data):
             out += self._payload(event.data, event.event)
@@ -74,7 +78,7 @@ class OpenAIChatReader:
         """The events of one frame: an object, or an SDK's model of it."""
         dump = getattr(value, "model_dump", None)
         body = value if dump is None else dump(exclude_unset=True)
-        return list(self._payload(_encode(body).decode(), event))
+        return self._payload(_encode(body).decode(), event)
 
     def close(self) -> list[Any]:
         """The end of the bytes. Without `[DONE]` the run has ended only if every choice had its reason."""
@@ -105,14 +109,14 @@ class OpenAIChatReader:
 
     # one frame
 
-    def _payload(self, text: str, event: str) -> Sequence[Any]:
+    def _payload(self, text: str, event: str) -> list[Any]:
         if not event:
             for pattern in self._patterns:
                 if text.startswith(pattern.before) and text.endswith(pattern.after):
                     delta = _matched(pattern, text)
                     if delta is not None:
-                        return (delta,)
-        return self._whole(text, event)
+                        return [delta]
+        return [*self._whole(text, event)]
 
     def _whole(self, text: str, event: str) -> Sequence[Any]:
         if text.lstrip().startswith("[DONE]"):
@@ -285,21 +289,11 @@ def _matched(pattern: _Pattern, text: str) -> BlockDelta | None:
 
 def _around(text: str, said: str, obfuscation: Any) -> tuple[str, str, str] | None:
     """The frame without its text and its obfuscation; None if it is not certain where they stand."""
-    start, stop = _only_place(text, said)
+    start, stop = only_place(text, said)
     if obfuscation is None or start < 0:
         return None if start < 0 else (text[:start], "", text[stop:])
-    first, last = _only_place(text, obfuscation) if isinstance(obfuscation, str) else (-1, -1)
+    first, last = only_place(text, obfuscation) if isinstance(obfuscation, str) else (-1, -1)
     return None if first < stop else (text[:start], text[stop:first], text[last:])
-
-
-def _only_place(text: str, value: str) -> tuple[int, int]:
-    """From where to where the string stands as the value of a key; (-1, -1) if that is nowhere, or not certain."""
-    literal = _encode(value).decode()
-    for colon in (":", ": "):
-        at = text.find(colon + literal)
-        if at >= 0 and text.find(colon + literal, at + 1) < 0:
-            return at + len(colon), at + len(colon) + len(literal)
-    return -1, -1
 
 
 def _run_start(frame: dict[str, Any]) -> RunStart:

@@ -27,7 +27,7 @@ from patinox.core.events import (
     ToolReady,
     Usage,
 )
-from patinox.formats.base import Frame, StreamHead
+from patinox.formats.base import Frame, StreamHead, new_frame
 from patinox.formats.citations import citations, nested
 from patinox.formats.openai_chat.frames import DIALECT, WORDS, fill, remember, shape_key, write_usage
 from patinox.formats.openai_chat.state import (
@@ -84,6 +84,8 @@ class OpenAIChatWriter:
         """The frames of one record; none for what the dialect has no word for."""
         data = chunk.data
         kind = type(data)
+        if kind is BlockDelta and data.ext is None and state.joint is None:
+            return _delta(state, data)
         if kind is Text:
             data = BlockDelta(text=data.text)
         elif kind is End or kind is Error:
@@ -152,8 +154,11 @@ def _only_once(state: ChatState, data: BlockDelta) -> dict[str, Any] | None:
 def _ext(data: Event) -> dict[str, Any]:
     """What the event says of its frame; nothing if it is not what our reader makes (anybody may write events)."""
     ext = (data.ext or {}).get(DIALECT)
-    if not isinstance(ext, dict) or any(not isinstance(ext.get(key, kind()), kind) for key, kind in _KEYS.items()):
+    if not isinstance(ext, dict):
         return {}
+    for key, value in ext.items():
+        if not isinstance(value, _KEYS.get(key, object)):
+            return {}
     return ext
 
 
@@ -201,7 +206,7 @@ def _payload(data: BlockDelta) -> Any:
 def _delta(state: ChatState, data: BlockDelta) -> Written:
     for plain in state.plains:
         if plain.block == data.block and plain.message == data.message and plain.op == data.op:
-            return state, (Frame(plain.before + _encode(data.text) + plain.after),)
+            return state, (new_frame((plain.before + _encode(data.text) + plain.after, "", False)),)
     return _own_delta(state, data)
 
 

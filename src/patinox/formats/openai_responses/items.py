@@ -24,10 +24,11 @@ from patinox.core.events import (
     ToolReady,
     ToolResult,
 )
-from patinox.formats.openai_responses.shapes import hole
+from patinox.formats.openai_responses.shapes import DIALECT, hole
 from patinox.formats.openai_responses.tables import ITEM_TEXTS, PARTS, item_block, item_name
 
 _decode = msgspec.json.Decoder().decode
+_put = msgspec.structs.force_setattr  # only on events that were made here and nobody has seen yet
 
 Place = tuple[int, str, int]
 """Output index, area, and number in the area."""
@@ -304,6 +305,14 @@ class ItemsReader:
         self.events.append(
             ToolResult(message=self.message, block=part.block, call_id=part.call_id, name=part.name, result=result)
         )
+
+
+def joined(events: list[Any], ext: dict[str, Any]) -> list[Any]:
+    """The events of one frame: the first says what is special, all but the last say that it goes on."""
+    _put(events[0], "ext", {DIALECT: ext})
+    for event in events[:-1]:
+        _put(event, "more", True)
+    return events
 
 
 def _parsed(text: str) -> tuple[Any, str | None]:

@@ -15,13 +15,13 @@ from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import BlockDelta, Event, FinishReason, MessageEnd, MessageStart, Native, RunEnd, RunStart
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
-from patinox.formats.openai_responses.items import ItemsReader, Part
+from patinox.formats.openai_responses.items import ItemsReader, Part, joined
+from patinox.formats.openai_responses.patterns import Patterns
 from patinox.formats.openai_responses.shapes import DIALECT, HOLE, hole
 from patinox.formats.openai_responses.tables import DELTAS, DONES, REASONS, RETRYABLE, Growing, read_usage
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_put = msgspec.structs.force_setattr  # only on events that were made here and nobody has seen yet
 
 _HOLE_KEY = f'"{HOLE}"'
 _PASSING = ("delta", "obfuscation")
@@ -35,6 +35,7 @@ class OpenAIResponsesReader:
         self.problems: list[str] = []
         self._parser = EventStreamParser()
         self._items = ItemsReader(0, self.problems)
+        self._patterns = Patterns()
         self._begun = False
         self._response: dict[str, Any] = {}
         self._next = 0
@@ -49,6 +50,9 @@ class OpenAIResponsesReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
+        whole = self._parser.whole(data)
+        if whole is not None:
+            return self._text(whole.data, whole.event)
         out: list[Any] = []
         for event in self._parser.feed(data):
             out += self._text(event.data, event.event)
@@ -59,7 +63,7 @@ class OpenAIResponsesReader:
         dump = getattr(value, "model_dump", None)
         body = value if dump is None else dump(exclude_unset=True)
         name = body.get("type", "") if isinstance(body, dict) else ""
-        return list(self._text(_encode(body).decode(), event or name))
+        return self._text(_encode(body).decode(), event or name)
 
     def close(self) -> list[Any]:
         """The end of the bytes. Nothing ends here that did not end before."""
@@ -80,7 +84,14 @@ class OpenAIResponsesReader:
 
     # one frame
 
-    def _text(self, text: str, event: str) -> Sequence[Any]:
+    def _text(self, text: str, event: str) -> list[Any]:
+        delta = self._patterns.match(text, event, self._next)
+        if delta is not None:
+            self._next += self._numbered
+            return [delta]
+        return [*self._whole(text, event)]
+
+    def _whole(self, text: str, event: str) -> Sequence[Any]:
         try:
             frame = _decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
@@ -96,8 +107,10 @@ class OpenAIResponsesReader:
             number = frame.pop("sequence_number", _UNTOLD)
             expected = self._next if self._numbered else _UNTOLD
             if number == expected and event == (kind if self._named else ""):
-                delta = self._plain(growing, frame)
-                if delta is not None:
+                part = self._part_of(growing, frame)
+                delta = None if part is None else self._plain(part, frame)
+                if part is not None and delta is not None:
+                    self._patterns.learn(text, event, self._next if self._numbered else None, part, delta)
                     self._next += self._numbered
                     return (delta,)
             if number is not _UNTOLD:
@@ -113,6 +126,7 @@ class OpenAIResponsesReader:
         return (Native(dialect=DIALECT, event=event, value=text, ext={DIALECT: ext}),)
 
     def _unknown(self, frame: Any, event: str) -> Sequence[Any]:
+        self._patterns.clear()
         self.problems.append("a frame without a type was kept as it is")
         text = _encode(frame).decode()
         ext: dict[str, Any] = {"raw": True} | ({"event": event} if event else {})
@@ -123,6 +137,7 @@ class OpenAIResponsesReader:
 
     def _framed(self, frame: dict[str, Any], kind: str, event: str, literal: bool) -> Sequence[Any]:
         self._items.begin_frame()
+        self._patterns.clear()
         ext = self._numbering(frame) | self._naming(kind, event)
         handler = _HANDLERS.get(kind)
         shape: Any = None
@@ -136,9 +151,9 @@ class OpenAIResponsesReader:
             shape = self._done(frame, DONES[kind])
         events: list[Event] = self._items.events
         if shape is None and not events:
-            return _joined([Native(dialect=DIALECT, event=kind, value=frame)], ext)
+            return joined([Native(dialect=DIALECT, event=kind, value=frame)], ext)
         ext["frame"] = hole("literal", frame) if literal else frame if shape is None else shape
-        return _joined(events or [Native(dialect=DIALECT, event=kind)], ext)
+        return joined(events or [Native(dialect=DIALECT, event=kind)], ext)
 
     def _numbering(self, frame: dict[str, Any]) -> dict[str, Any]:
         number = frame.get("sequence_number")
@@ -160,11 +175,10 @@ class OpenAIResponsesReader:
 
     # deltas
 
-    def _plain(self, growing: Growing, frame: dict[str, Any]) -> BlockDelta | None:
+    def _plain(self, part: Part, frame: dict[str, Any]) -> BlockDelta | None:
         """A delta like the last one of its block; None, and the frame as it was, for any other."""
-        part = self._part_of(growing, frame)
         text = frame.get("delta")
-        if part is None or part.shape is None or type(text) is not str or not text or part.ended:
+        if part.shape is None or type(text) is not str or not text or part.ended:
             return None
         del frame["delta"]
         once = {"obfuscation": frame.pop("obfuscation")} if "obfuscation" in frame else {}
@@ -380,14 +394,6 @@ _HANDLERS: Mapping[str, Callable[[OpenAIResponsesReader, dict[str, Any], dict[st
     "response.failed": OpenAIResponsesReader._ended,
     "error": OpenAIResponsesReader._error_frame,
 }
-
-
-def _joined(events: list[Any], ext: dict[str, Any]) -> list[Any]:
-    """The events of one frame: the first says what is special, all but the last say that it goes on."""
-    _put(events[0], "ext", {DIALECT: ext})
-    for event in events[:-1]:
-        _put(event, "more", True)
-    return events
 
 
 def _word(value: Any) -> str | None:

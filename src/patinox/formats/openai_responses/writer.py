@@ -14,7 +14,7 @@ import msgspec
 
 from patinox.core.chunks import End, Error, StreamChunk, Text
 from patinox.core.events import BlockDelta, BlockEnd, BlockStart, Event, MessageStart, Native, RunStart, Usage
-from patinox.formats.base import Frame, StreamHead
+from patinox.formats.base import Frame, StreamHead, new_frame
 from patinox.formats.openai_responses import endings, outputs, own
 from patinox.formats.openai_responses.shapes import DIALECT, fill
 from patinox.formats.openai_responses.state import (
@@ -65,14 +65,14 @@ class OpenAIResponsesWriter:
         """The frames of one record; none for what the dialect has no word for."""
         data = chunk.data
         kind = type(data)
-        if kind is End or kind is Error:
-            return endings.end(state, data, assembly, _flush)
-        if kind is Text:
-            return _text(state, data, assembly)
         if kind is BlockDelta and not data.more and state.core.joint is None:
             plain = _like_the_last(state.core, data)
             if plain is not None:
                 return _plain(state, plain, data.text, data.ext[DIALECT]["once"] if data.ext else None)
+        if kind is End or kind is Error:
+            return endings.end(state, data, assembly, _flush)
+        if kind is Text:
+            return _text(state, data, assembly)
         if not isinstance(data, Event):
             return state, ()
         if state.core.joint is not None or (data.ext is not None and DIALECT in data.ext):
@@ -151,10 +151,12 @@ def _like_the_last(core: Core, data: BlockDelta) -> Plain | None:
 def _plain(state: ResponsesState, plain: Plain, text: str, once: dict[str, Any] | None) -> Written:
     sequence, core = state.sequence, state.core
     number = b"%d" % sequence if core.numbered else b""
-    body = plain.before + number + plain.between + _encode(text) + plain.after
     if once:
-        body = body[:-1] + b"," + _encode(once)[1:]
-    return ResponsesState(sequence + core.numbered, core), (Frame(body, plain.event),)
+        rest = (plain.after[:-1], b",", _encode(once)[1:])
+        body = b"".join((plain.before, number, plain.between, _encode(text), *rest))
+    else:
+        body = b"".join((plain.before, number, plain.between, _encode(text), plain.after))
+    return ResponsesState(sequence + core.numbered, core), (new_frame((body, plain.event, False)),)
 
 
 def _first_delta(state: ResponsesState, data: BlockDelta, assembly: Assembly, once: dict[str, Any] | None) -> Written:
