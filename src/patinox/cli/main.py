@@ -13,6 +13,7 @@ except ModuleNotFoundError:  # the library alone was installed
 from patinox.cli.chat import chat
 from patinox.cli.config_commands import config
 from patinox.cli.convert import convert
+from patinox.cli.doctor import doctor
 from patinox.cli.formats_command import formats
 from patinox.cli.key_command import key
 from patinox.cli.serve import serve
@@ -34,7 +35,7 @@ def main() -> None:
     """
 
 
-for command in (serve, chat, tail, convert, config, formats, key):
+for command in (serve, chat, tail, doctor, convert, config, formats, key):
     main.add_command(command)
 
 if __name__ == "__main__":

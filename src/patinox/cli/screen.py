@@ -96,7 +96,7 @@ class RichScreen:
             self.note(piece.text)
         elif piece.kind == "event":
             if self._events:
-                self._line(_printable(piece.text)[:_EVENT_CHARS])
+                self._line(printable(piece.text)[:_EVENT_CHARS])
         else:
             self._run_on(piece)
 
@@ -109,12 +109,12 @@ class RichScreen:
     def note(self, text: str) -> None:
         """A line of its own, in yellow."""
         self.end_line()
-        self._err.print(_printable(text), style="yellow")
+        self._err.print(printable(text), style="yellow")
 
     def status(self, text: str) -> None:
         """A dim line."""
         self.end_line()
-        self._err.print(_printable(text), style="dim")
+        self._err.print(printable(text), style="dim")
 
     def end_line(self) -> None:
         """With one line feed."""
@@ -123,7 +123,7 @@ class RichScreen:
             self._mid_line = False
 
     def _run_on(self, piece: Piece) -> None:
-        text = _printable(piece.text)
+        text = printable(piece.text)
         if self._last not in (None, piece.kind):
             self.end_line()
             self._out.print()
@@ -141,5 +141,6 @@ def make_screen(*, events: bool) -> Screen:
     return RichScreen(events=events) if sys.stdout.isatty() else PlainScreen()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Text without what a terminal would obey."""
     return _CONTROLS.sub("", text)
