@@ -642,3 +642,10 @@ def test_every_key_has_a_sentence(key: Key) -> None:
 def test_every_kind_is_in_use() -> None:
     used = {type(key.kind) for key in KEYS}
     assert {Choice, Flag, Names, Duration, Fraction, Size} <= used
+
+
+def test_the_servers_names_are_not_taken_for_those_of_a_pipeline() -> None:
+    config = Config.load(
+        overrides={"server.allowed_hosts": ["a.example"], "streaming.websocket.allowed_hosts": ["b.example"]}
+    )
+    assert (config.server.allowed_hosts, config.streaming.websocket.allowed_hosts) == (("a.example",), ("b.example",))

@@ -63,6 +63,8 @@ class PipelineConfig(Settings, frozen=True, kw_only=True):
         """Settings of things that are not asked for."""
         for key in at:
             head, _, last = key.rpartition(".")
+            if not key.startswith("pipelines."):
+                continue  # the server's own `allowed_hosts` are other ones
             if last == "allowed_hosts" and at[key] and "links" not in (at.get(f"{head}.processors") or ()):
                 message = f'{key} has no effect: add "links" to {head}.processors.'
                 yield Problem((key, f"{head}.processors"), message)
