@@ -86,3 +86,16 @@ def covered(told: Told, after: int = 0) -> int:
 
 def position(stream: ActiveStream, sequence: int) -> str:
     return str(EventId(stream.epoch, sequence))
+
+
+def when_left(stream: ActiveStream) -> asyncio.Event:
+    """An event that happens when the stream's last reader has gone."""
+    left, changed = asyncio.Event(), stream.feed._on_readers
+
+    def also() -> None:
+        changed()
+        if not stream.feed.readers:
+            left.set()
+
+    stream.feed._on_readers = also
+    return left

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.live_server import live
+from tests.readers import when_left
 from tests.recordings import recorded
 
 from patinox import StreamingConfig, StreamManager
@@ -105,19 +106,6 @@ async def test_a_foreign_dialect_cut_at_every_event_goes_on_byte_for_byte(
             event_id = block.partition(b"\n")[0].removeprefix(b"id: ").decode()
             rest = await client.request("GET", f"{target}&ids=1", headers={"last-event-id": event_id})
             assert rest.body.split(b"\n\n") == with_ids[cut:]
-
-
-def when_left(stream: ActiveStream) -> asyncio.Event:
-    """An event that happens when the stream's last reader has gone."""
-    left, changed = asyncio.Event(), stream.feed._on_readers
-
-    def also() -> None:
-        changed()
-        if not stream.feed.readers:
-            left.set()
-
-    stream.feed._on_readers = also
-    return left
 
 
 async def read_until(response: aiohttp.ClientResponse, separator: bytes, count: int) -> bytes:
