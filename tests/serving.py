@@ -14,6 +14,7 @@ import openai
 from patinox.config import Config, StreamingConfig
 from patinox.gateway.client import UpstreamClient
 from patinox.gateway.local_model import LocalModel
+from patinox.gateway.observing import Observer
 from patinox.gateway.upstreams import configured
 from patinox.manager import ActiveStream, StreamManager
 from patinox.manager.pipelines import Pipelines
@@ -57,7 +58,8 @@ class Serving(NamedTuple):
 @asynccontextmanager
 async def serving(
     upstreams: Mapping[str, str], env: Mapping[str, str] | None = None, local: LocalModel | None = None,
-    pipelines: Pipelines | None = None, streaming: StreamingConfig | None = None, **settings: Any,
+    pipelines: Pipelines | None = None, streaming: StreamingConfig | None = None,
+    observer: Observer | None = None, **settings: Any,
 ) -> AsyncIterator[Serving]:  # fmt: skip
     """Serves with these upstreams, name → URL. `gateway__idle_timeout="1s"` is a setting, dots written as `__`.
 
@@ -73,7 +75,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         made = pipelines if pipelines is not None else configured_pipelines(config.pipelines, config.server.pipeline)
         manager = await stack.enter_async_context(StreamManager(config.streaming, pipelines=made))
-        client = await stack.enter_async_context(UpstreamClient(config.gateway))
+        client = await stack.enter_async_context(UpstreamClient(config.gateway, observer))
         upstreams_of = configured(config, env or {}, local)
         quotas = Quotas(config.quotas, time.monotonic)
         access = Access(manager)

@@ -40,6 +40,21 @@ class MetricsConfig(Settings, frozen=True, kw_only=True):
     enabled: Annotated[bool, Flag("Whether there is a `/metrics`.")] = True
 
 
+class TelemetryConfig(Settings, frozen=True, kw_only=True):
+    """Traces and metrics of the gateway's calls, for OpenTelemetry. No prompt and no answer is in them."""
+
+    table: ClassVar[str] = "server.telemetry"
+
+    endpoint: Annotated[
+        str,
+        Text(
+            "The collector, to which OTLP goes over HTTP, at `/v1/traces` and `/v1/metrics` below this; empty: none.",
+            "a URL such as http://127.0.0.1:4318, or empty",
+            r"(https?://[^\s/?#@]+(/[^\s?#@]*[^\s?#@/])?)?",
+        ),
+    ] = ""
+
+
 class ServerConfig(Settings, frozen=True, kw_only=True):
     """Where `patinox serve` listens and what it keeps streams in."""
 
@@ -115,6 +130,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
         ),
     ] = 0.0
     metrics: MetricsConfig = msgspec.field(default_factory=MetricsConfig)
+    telemetry: TelemetryConfig = msgspec.field(default_factory=TelemetryConfig)
 
     @classmethod
     def conflicts(cls, at: Mapping[str, Any]) -> Iterator[Problem]:

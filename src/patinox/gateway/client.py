@@ -15,7 +15,9 @@ import aiohttp
 import msgspec
 
 from patinox.config import GatewayConfig
+from patinox.core.trace import CURRENT
 from patinox.errors import UpstreamError, UpstreamMalformed, UpstreamRefused, UpstreamTimeout, UpstreamUnavailable
+from patinox.gateway.observing import NoObserver, Observer
 from patinox.gateway.speech import SPEECHES
 from patinox.gateway.upstreams import Upstream
 
@@ -25,9 +27,13 @@ _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class UpstreamClient:
-    """Asks upstreams over one pool of connections. An async context manager."""
+    """Asks upstreams over one pool of connections. An async context manager.
 
-    def __init__(self, config: GatewayConfig) -> None:
+    What is asked on behalf of a trace says so, in `traceparent`. `observer` is told of each call.
+    """
+
+    def __init__(self, config: GatewayConfig, observer: Observer | None = None) -> None:
+        self.observer: Observer = observer if observer is not None else NoObserver()
         self._config = config
         self._session: aiohttp.ClientSession | None = None
 
@@ -62,9 +68,8 @@ class UpstreamClient:
         speech = SPEECHES[upstream.dialect]
         try:
             async with asyncio.timeout(timeout_s):
-                async with self._open.get(
-                    f"{upstream.base_url()}{speech.listing}", headers=upstream.headers(), allow_redirects=False
-                ) as response:
+                url, headers = f"{upstream.base_url()}{speech.listing}", {**upstream.headers(), **_trace()}
+                async with self._open.get(url, headers=headers, allow_redirects=False) as response:
                     if response.status != 200:
                         raise UpstreamUnavailable(
                             f"{upstream.name} answered {response.status} when asked for its models"
@@ -145,7 +150,7 @@ class UpstreamAnswer:
 
     async def _request(self) -> aiohttp.ClientResponse:
         sent = {"Content-Type": "application/json", "Accept": self._media_type}
-        headers = {**sent, **self._upstream.headers(), **self._headers}
+        headers = {**sent, **_trace(), **self._upstream.headers(), **self._headers}
         url = f"{self._upstream.base_url()}{self._path}"
         response = await self._session.post(url, data=self._body, headers=headers, allow_redirects=False)
         if response.status == 200 and response.content_type == self._media_type:
@@ -191,6 +196,11 @@ class _Silence:
             self._timer = self._loop.call_later(left_s, self._look)
         else:  # as the client's own read timeout does it: whoever reads is told
             self._content.set_exception(TimeoutError())
+
+
+def _trace() -> dict[str, str]:
+    current = CURRENT.get()
+    return {} if current is None else {"traceparent": current.header()}
 
 
 async def _up_to(content: aiohttp.StreamReader, max_bytes: int) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -18,10 +19,10 @@ from starlette.requests import Request
 from patinox.core.chunks import End, Error, Outcome
 from patinox.errors import PatinoxError, StreamExists
 from patinox.gateway.client import UpstreamAnswer, UpstreamClient
+from patinox.gateway.observing import ObservedSource
 from patinox.gateway.requests import Written
 from patinox.gateway.upstreams import Upstream
 from patinox.manager import ActiveStream
-from patinox.manager.sources import Source
 from patinox.transports.access import ANYBODY, Access, Caller, Right, account_of
 from patinox.transports.http import address_of, until_disconnect
 
@@ -111,7 +112,8 @@ class Exchange:
         except StreamExists:  # somebody else's retry was a moment faster
             return await self.access.open(options.caller, options.stream_id or "", Right.READ)
         answer = self._client.ask(upstream, written.path, written.body, written.headers)
-        source = Source(answer, formats=self.manager.formats, format_=upstream.dialect, strict=True)
+        begin = partial(self._client.observer.begin, upstream, model)
+        source = ObservedSource(answer, begin, formats=self.manager.formats, format_=upstream.dialect)
         self._answers[stream] = answer
         self.manager.run(source, stream)
         return stream

@@ -94,10 +94,9 @@ class ServerApp:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request, on behalf of the trace that it belongs to."""
-        for name, value in scope.get("headers", ()):
-            if name == b"traceparent":
-                CURRENT.set(parse_traceparent(value.decode("latin-1")))
-                break
+        told = [value for name, value in scope.get("headers", ()) if name == b"traceparent"]
+        # Without one, too: a request on a connection that is kept alive may run in the context of the one before it.
+        CURRENT.set(parse_traceparent(told[0].decode("latin-1")) if told else None)
         await self._border(scope, receive, send)
 
 

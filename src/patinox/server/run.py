@@ -40,6 +40,7 @@ from patinox.server.listening import CouldNotStart, GrpcPort, Http2Port, address
 from patinox.server.notify import Notifier
 from patinox.server.presence import Load, Presence
 from patinox.server.quotas import Quotas
+from patinox.server.telemetry import observing
 from patinox.server.websocket import websocket_protocol
 from patinox.server.workers import Workers, check_workers, manager_of
 from patinox.transports.access import Access
@@ -270,8 +271,9 @@ async def _serve(
     load: Load | None,
 ) -> None:
     async with AsyncExitStack() as stack:
+        observer = await stack.enter_async_context(observing(config.server.telemetry))
         manager = await stack.enter_async_context(manager_of(config, pipelines))
-        client = await stack.enter_async_context(UpstreamClient(config.gateway))
+        client = await stack.enter_async_context(UpstreamClient(config.gateway, observer))
         local = _local_model(config, say)
         if local is not None:
             await stack.enter_async_context(local)
