@@ -53,6 +53,11 @@ def test_a_healthy_path_needs_no_change() -> None:
         ("reach", {"ready": "answered 503"}, "become ready"),
         ("http", {"http_version": (1, 0)}, "proxy_http_version 1.1"),
         ("first chunk", {"plain": reading(arrived_s={n: at_s + 0.4 for n, at_s in STEADY.items()})}, "tcp_nodelay"),
+        (
+            "first chunk",
+            {"plain": reading(arrived_s={n: at_s + 0.2 * (n > 0) for n, at_s in STEADY.items()})},
+            "no-delay",
+        ),
         ("first chunk", {"plain": reading(arrived_s=AT_THE_END)}, "see buffering"),
         ("first chunk", {"plain": reading(arrived_s={}, broke="timed out")}, "(timed out)"),
         ("buffering", {"plain": reading(arrived_s=AT_THE_END)}, "proxy_buffering off"),

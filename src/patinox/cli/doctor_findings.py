@@ -97,20 +97,22 @@ def _version(measured: Measured) -> Finding:
 
 def _first_chunk(measured: Measured) -> Finding:
     added = _added_s(measured)
+    # HAProxy lets the first chunk go and holds each later one for 200 ms: the rule is judged too.
     if 0 not in added:
         return Finding("first chunk", "change", "it did not arrive", _why_missing(measured.plain))
     trip = median(map(float.__sub__, measured.answered_s, measured.sent_s))
+    as_a_rule = median(added.values())
     seen = (
-        f"{_ms(added[0])} after its writer had the answer; {_ms(median(added.values()))} for chunks as a rule;"
+        f"{_ms(added[0])} after its writer had the answer; {_ms(as_a_rule)} for chunks as a rule;"
         f" a call takes {_ms(trip)}"
     )
-    if added[0] <= ADDED_S:
+    if max(added[0], as_a_rule) <= ADDED_S:
         return Finding("first chunk", "ok", seen)
     if is_lumpy(measured, measured.plain):
         return Finding("first chunk", "change", seen, "see buffering")
     return Finding(
         "first chunk", "change", seen,
-        "look for what inspects or delays bodies on the way (a scanner, a CDN; nginx: `tcp_nodelay on`)",
+        "look for what holds small writes back (HAProxy: `option http-no-delay`; nginx: `tcp_nodelay on`; a scanner)",
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _buffering(measured: Measured) -> Finding:
     return Finding(
         "buffering", "change", f"{lumps} of {count} chunks came together with the one before",
         "let nothing collect the answer (nginx: `proxy_buffering off`, no `proxy_ignore_headers X-Accel-Buffering`; "
-        "HAProxy: `option http-no-delay`; Apache: `flushpackets=on`; a CDN: no caching of text/event-stream)",
+        "Apache: `flushpackets=on`; a CDN: no caching of text/event-stream)",
     )  # fmt: skip
 
 
@@ -137,7 +139,8 @@ def _heartbeat(measured: Measured) -> Finding:
     if measured.plain.broke:
         return Finding(
             "heartbeat", "change", f"the connection did not outlive the silence: {measured.plain.broke}",
-            "allow silence for longer than streaming.sse.heartbeat_interval (nginx: `proxy_read_timeout 120s`)",
+            "allow silence for longer than streaming.sse.heartbeat_interval (nginx: `proxy_read_timeout 120s`; "
+            "HAProxy: `timeout server`, `timeout client`)",
         )  # fmt: skip
     return Finding(
         "heartbeat", "change", f"none came in {measured.quiet_s:g} s",
