@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +30,7 @@ class FakeServer:
         self._answers = answers
         monkeypatch.setitem(sys.modules, "patinox.server.run", SimpleNamespace(serve=self._serve))
 
-    def _serve(self, config: Config) -> int:
+    def _serve(self, config: Config, *, load: Callable[[], Config]) -> int:
         self.configs.append(config)
         return self._answers
 
@@ -40,7 +41,7 @@ def test_version_is_the_packages() -> None:
 
 def test_help_names_every_command() -> None:
     text = run("--help").output
-    assert all(f"\n  {name} " in text for name in ("serve", "chat", "tail", "config", "formats"))
+    assert all(f"\n  {name} " in text for name in ("serve", "chat", "tail", "doctor", "config", "formats"))
 
 
 @pytest.mark.parametrize(
