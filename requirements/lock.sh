@@ -15,6 +15,10 @@ compile() {
 
 compile requirements/dev.txt "$@" pyproject.toml --all-extras --group dev
 compile requirements/serve.txt "$@" pyproject.toml --all-extras --constraint requirements/dev.txt
+# The container image has everything but the embedded model.
+image=$(for extra in server http2 grpc auth metrics otel redis nats validation; do echo "--extra $extra"; done)
+# shellcheck disable=SC2086
+compile requirements/image.txt "$@" pyproject.toml $image --constraint requirements/serve.txt
 echo uv | compile requirements/uv.txt "$@" - --constraint requirements/dev.txt
 echo "hatchling>=1.27" | compile requirements/build.txt "$@" -
 # The peers run on the very uvicorn that Patinox runs on.

@@ -96,11 +96,18 @@ class Before(NamedTuple):
 async def before(server: int, proxy: Proxy, folder: Path) -> AsyncIterator[Before]:
     """Runs a proxy before the server on this port, on a free port of its own."""
     port = free_port()
-    configuration = proxy.written(folder, port, server)
+    async with run(proxy, proxy.written(folder, port, server), port) as running:
+        yield running
+
+
+@asynccontextmanager
+async def run(proxy: Proxy, configuration: Path, port: int) -> AsyncIterator[Before]:
+    """Runs a proxy with the configuration in this file, which makes it listen on this port."""
     assert proxy.where is not None
+    home = str(configuration.parent)
     process = await asyncio.create_subprocess_exec(
         proxy.where, *proxy.arguments, str(configuration), stdout=PIPE, stderr=STDOUT,
-        env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
+        env={**os.environ, "HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home},
     )  # fmt: skip
     said = asyncio.ensure_future(process.communicate())
     try:
