@@ -223,7 +223,7 @@ async def collector() -> AsyncIterator[tuple[str, set[str]]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/otlp", posted
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/otlp/", posted
     finally:
         await runner.cleanup()
 

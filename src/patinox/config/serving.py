@@ -50,7 +50,7 @@ class TelemetryConfig(Settings, frozen=True, kw_only=True):
         Text(
             "The collector, to which OTLP goes over HTTP, at `/v1/traces` and `/v1/metrics` below this; empty: none.",
             "a URL such as http://127.0.0.1:4318, or empty",
-            r"(https?://[^\s/?#@]+(/[^\s?#@]*[^\s?#@/])?)?",
+            r"(https?://[^\s/?#@]+(/[^\s?#@]*)?)?",
         ),
     ] = ""
 

@@ -57,7 +57,7 @@ class Providers(NamedTuple):
 
 def exporting(endpoint: str) -> Providers:
     """Providers that send to a collector over OTLP/HTTP, in threads of their own."""
-    resource = _resource()
+    endpoint, resource = endpoint.rstrip("/"), _resource()
     spans = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=_EXPORT_TIMEOUT_S)
     figures = OTLPMetricExporter(f"{endpoint}/v1/metrics", timeout=_EXPORT_TIMEOUT_S)
     traces = TracerProvider(
