@@ -120,6 +120,6 @@ async def test_a_source_that_fails_is_told_without_what_it_says(written: io.Stri
         stream = await manager.relay(source())
         async for _ in stream.subscribe():
             pass
-    (told,) = [line for line in lines(written) if line["message"] == "its source failed"]
+    (told,) = [line for line in lines(written) if line["message"] == "its source failed (RuntimeError)"]
     assert (told["stream"], told["error"]["type"]) == (stream.id, "RuntimeError")
     assert MARKER not in written.getvalue()
