@@ -74,7 +74,7 @@ class TestFollowing:
         stream = await nodes.a.manager.create(id="s")
         readings = [asyncio.ensure_future(words(nodes.b.manager.subscribe("s"))) for _ in range(20)]
         await turns()
-        assert len(nodes.a.store.inner._listeners[stream.key]) == 1
+        assert len(nodes.a.store.inner._board._listeners[stream.key]) == 1
         await stream.finish()
         assert await asyncio.gather(*readings) == [["complete"]] * 20
 
@@ -96,7 +96,7 @@ class TestFollowing:
             assert len(nodes.b.manager) == 1
         await nodes.pass_(2 * GRACE_S)
         assert len(nodes.b.manager) == 0
-        assert stream.key not in nodes.a.store.inner._listeners
+        assert stream.key not in nodes.a.store.inner._board._listeners
 
     async def test_a_deleted_stream_is_gone_on_both(self, nodes: Nodes) -> None:
         await nodes.a.manager.create(id="s")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from itertools import islice
 
 from patinox.core.chunks import Outcome, StreamChunk
@@ -29,7 +28,6 @@ from patinox.stores.base import (
     Grown,
     HolderListener,
     Listener,
-    News,
     StreamFacts,
     StreamRecord,
     TakenOver,
@@ -37,6 +35,7 @@ from patinox.stores.base import (
     Wish,
     outcome_of,
 )
+from patinox.stores.noticeboard import Noticeboard
 
 _TRACES = 100_000
 
@@ -54,8 +53,7 @@ class MemoryStore:
         self._streams: dict[StreamKey, _Kept] = {}
         self._by_epoch: dict[tuple[str, str], StreamKey] = {}
         self._gone: dict[StreamKey, None] = {}
-        self._listeners: dict[StreamKey, list[Listener]] = {}
-        self._holders: dict[str, HolderListener] = {}
+        self._board = Noticeboard()
 
     def __repr__(self) -> str:
         return f"<MemoryStore {len(self._streams)} streams>"
@@ -72,8 +70,9 @@ class MemoryStore:
         self._users -= 1
         if self._users > 0:
             return
-        for table in (self._streams, self._by_epoch, self._gone, self._listeners, self._holders):
+        for table in (self._streams, self._by_epoch, self._gone):
             table.clear()
+        self._board = Noticeboard()
 
     # ── writing ──
 
@@ -104,8 +103,8 @@ class MemoryStore:
         kept.put(chunk)
         if producers:
             kept.producers.update(producers)
-        if self._listeners:
-            self._tell(key, Grown(chunk.sequence, (chunk,)))
+        if self._board.has_watchers:
+            self._board.tell(key, Grown(chunk.sequence, (chunk,)))
 
     def _append(self, append: Append) -> PatinoxError | None:
         try:
@@ -125,7 +124,7 @@ class MemoryStore:
             kept.put(chunk)
         kept.producers.update(append.producers)
         if append.chunks:
-            self._tell(append.key, Grown(len(kept.chunks), tuple(append.chunks)))
+            self._board.tell(append.key, Grown(len(kept.chunks), tuple(append.chunks)))
         return None
 
     # ── reading ──
@@ -160,8 +159,8 @@ class MemoryStore:
         kept.fence, kept.leased_until_s = kept.fence + 1, self._clock() + lease_s
         taken = TakenOver(node, kept.fence)
         if before != node:
-            self._tell_holder(before, key, taken)
-        self._tell(key, taken)
+            self._board.tell_holder(before, key, taken)
+        self._board.tell(key, taken)
         return kept.record()
 
     async def renew(self, leases: Mapping[StreamKey, int], node: str, lease_s: float) -> set[StreamKey]:
@@ -187,36 +186,15 @@ class MemoryStore:
         """Has the holder of the lease told."""
         kept = self._streams.get(key)
         if kept is not None:
-            self._tell_holder(kept.node, key, wish)
+            self._board.tell_holder(kept.node, key, wish)
 
     async def attend(self, node: str, listener: HolderListener) -> Unwatch:
-        """Has `listener` told what others do to streams that are leased to `node`."""
-        self._holders[node] = listener
-        return partial(self._leave, node)
-
-    def _leave(self, node: str) -> None:
-        self._holders.pop(node, None)
-
-    def _tell_holder(self, node: str, key: StreamKey, news: Wish | TakenOver | Deleted) -> None:
-        listener = self._holders.get(node)
-        if listener is not None:
-            listener(key, news)
+        """Has `listener` told what others want of the streams that a node holds."""
+        return self._board.attend(node, listener)
 
     async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
         """Has `listener` told what happens to a stream from now on."""
-        self._listeners.setdefault(key, []).append(listener)
-        return partial(self._unwatch, key, listener)
-
-    def _unwatch(self, key: StreamKey, listener: Listener) -> None:
-        listeners = self._listeners.get(key, [])
-        if listener in listeners:
-            listeners.remove(listener)
-        if not listeners:
-            self._listeners.pop(key, None)
-
-    def _tell(self, key: StreamKey, news: News) -> None:
-        for listener in tuple(self._listeners.get(key, ())):
-            listener(news)
+        return self._board.watch(key, listener)
 
     # ── ends ──
 
@@ -230,8 +208,8 @@ class MemoryStore:
             self._gone[key] = None
             if len(self._gone) > _TRACES:
                 del self._gone[next(iter(self._gone))]
-        self._tell_holder(kept.node, key, Deleted())
-        self._tell(key, Deleted())
+        self._board.tell_holder(kept.node, key, Deleted())
+        self._board.tell(key, Deleted())
 
     async def sweep(self, now_s: float, limit: int) -> int:
         """Deletes, with a trace, up to `limit` ended streams whose time to live is over."""
