@@ -112,8 +112,11 @@ class Silent(MemoryStore):
 
 
 class Clinging(MemoryStore):
-    def _unwatch(self, key: StreamKey, listener: Listener) -> None:
-        """Tells those that have left too."""
+    """Tells those that have left too."""
+
+    async def watch(self, key: StreamKey, listener: Listener) -> Unwatch:
+        await super().watch(key, listener)
+        return lambda: None
 
 
 class Wishless(MemoryStore):
@@ -124,12 +127,17 @@ class Wishless(MemoryStore):
 class Gossiping(MemoryStore):
     """Tells every node what is meant for one."""
 
-    def _tell_holder(self, node: str, key: StreamKey, news: Any) -> None:
-        for listener in self._holders.values():
-            listener(key, news)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._attending: list[HolderListener] = []
 
     async def attend(self, node: str, listener: HolderListener) -> Unwatch:
+        self._attending.append(listener)
         return await super().attend(node, listener)
+
+    async def tell(self, key: StreamKey, wish: Wish) -> None:
+        for listener in self._attending:
+            listener(key, wish)
 
 
 class Traceless(MemoryStore):
