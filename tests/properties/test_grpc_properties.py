@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from patinox.core.chunks import Binary, End, Error, Json, Outcome, StreamChunk, Text
 from patinox.core.codec import encode_data
-from patinox.core.events import EVENTS
+from patinox.core.events import EVENTS, Ordinal
 from patinox.incremental.assembler import Assembly
 from patinox.transports.grpc.generated import streams_pb2 as pb
 from patinox.transports.grpc.messages import appended, from_event, to_event
@@ -48,6 +48,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(TEXT, JSON, max_size=4)
     if get_origin(hint) is list:
         return st.lists(JSON, max_size=4)
+    if hint is Ordinal:
+        return st.integers(0, 2**31)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return st.sampled_from(list(hint))
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
@@ -60,7 +62,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def structs(type_: type[Any]) -> st.SearchStrategy[Any]:
-    hints = get_type_hints(type_)
+    hints = get_type_hints(type_, include_extras=True)
     fields = {field.name: values_of(hints[field.name]) for field in msgspec.structs.fields(type_)}
     required = {field.name for field in msgspec.structs.fields(type_) if field.required}
     return st.fixed_dictionaries(

@@ -40,6 +40,7 @@ class Connection:
         self.address = address
         self._came_back = came_back
         self._nc: Client | None = None
+        self._is_away = False
         self._inbox = ""
         self._numbers = count(1)
         self._waiting: dict[str, tuple[asyncio.Future[list[Msg]], list[Msg]]] = {}
@@ -59,12 +60,12 @@ class Connection:
                     list(address.servers), name="patinox", max_reconnect_attempts=-1,
                     reconnect_time_wait=0.1,  # type: ignore[arg-type] # seconds, whole or not
                     ping_interval=3, max_outstanding_pings=1, user_credentials=address.credentials,
-                    error_cb=_ignore, reconnected_cb=self._reconnected,
+                    error_cb=_ignore, disconnected_cb=self._disconnected, reconnected_cb=self._reconnected,
                 )  # fmt: skip
         except (NatsError, OSError, TimeoutError) as error:
             await nc.close()
             raise self._failed(error) from error
-        self._nc = nc
+        self._nc, self._is_away = nc, False
         self._inbox = nc.new_inbox()
         await self.subscribe(f"{self._inbox}.*", self._answered)
 
@@ -164,7 +165,8 @@ class Connection:
     # ── within ──
 
     def _connected(self) -> Client:
-        if self._nc is None or not self._nc.is_connected:
+        # Away until `came_back` was called: the client is connected, and answers, a round trip before it says so.
+        if self._nc is None or self._is_away or not self._nc.is_connected:
             raise StoreError(f"NATS at {self.address}: not connected")
         return self._nc
 
@@ -200,7 +202,11 @@ class Connection:
         else:
             gathered.append(message)
 
+    async def _disconnected(self) -> None:
+        self._is_away = True
+
     async def _reconnected(self) -> None:
+        self._is_away = False
         self._came_back()
 
     def _failed(self, error: Exception) -> StoreError:

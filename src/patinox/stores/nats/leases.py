@@ -164,8 +164,15 @@ class LeaseTable:
 
     def overdue(self) -> Sequence[Lease]:
         """Those that nobody has spoken of for as long as they last."""
-        now_s = self._clock()
-        return [lease for lease in self._leases.values() if now_s - lease.seen_s >= lease.lease_s]
+        return [lease for lease in self._leases.values() if self._is_overdue(lease)]
+
+    def is_overdue(self, path: str) -> bool:
+        """Whether it still is one of those."""
+        lease = self._leases.get(path)
+        return lease is not None and self._is_overdue(lease)
+
+    def _is_overdue(self, lease: Lease) -> bool:
+        return self._clock() - lease.seen_s >= lease.lease_s
 
     def forget(self, path: str) -> None:
         """A stream that is not open."""

@@ -237,7 +237,8 @@ class NatsStore:
             elif state.outcome:
                 await self._ended(key, last)
             elif (state.node, state.fence) == (lease.node, lease.fence):
-                found.append(key)
+                if self._leases.is_overdue(lease.path):  # it may have been heard of while this waited
+                    found.append(key)
             else:
                 self._leases.forget(lease.path)
                 self._leases.begin(key, state.node, state.fence, lease.lease_s)
