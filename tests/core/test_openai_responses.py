@@ -438,6 +438,13 @@ def test_the_runs_last_frame_waits_for_the_logs_end() -> None:
     assert kinds(written(*events, COMPLETE)) == ["created", "completed"]
 
 
+@pytest.mark.parametrize("frame", [None, "x", {"$": [None, None]}, {"type": []}])
+def test_what_a_producer_put_into_ext_cannot_break_the_end(frame: Any) -> None:
+    told = RunEnd(ext={"openai-responses": {"hold": True, "frame": frame}})
+
+    assert kinds(written(told, COMPLETE))[-1] == "completed"
+
+
 @pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.FAILED])
 def test_a_run_that_told_its_end_but_failed_after_all_is_no_success(outcome: Outcome) -> None:
     events, _, _ = read(OPENAI_RESPONSES, sse(created(), ended()))

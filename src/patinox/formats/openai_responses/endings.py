@@ -60,10 +60,12 @@ def end(state: ResponsesState, data: End | Error, assembly: Assembly, flush: Flu
     return numbered(state.sequence, core, [*bodies, finished(core, assembly, core.usage)])
 
 
-def _type(joint: Joint) -> Any:
-    frame = joint.ext.get("frame") or {}
-    literal = frame.get(HOLE)
-    return (literal[1] if isinstance(literal, list) and len(literal) == 2 else frame).get("type")
+def _type(joint: Joint) -> str | None:
+    frame = joint.ext.get("frame")
+    literal = frame.get(HOLE) if isinstance(frame, dict) else None
+    body = literal[1] if isinstance(literal, list) and len(literal) == 2 else frame
+    kind = body.get("type") if isinstance(body, dict) else None
+    return kind if isinstance(kind, str) else None
 
 
 def _failures(held: Sequence[Joint]) -> list[Joint]:
