@@ -8,8 +8,10 @@ ARGS ?=
 PATINOX_AUTOBAHN ?= ../shared/tools/autobahn
 FRAMING_CASES := 1.*,2.*,3.*,4.*,5.*,6.*,7.*,10.*
 DEFLATE_CASES := 12.*,13.*
-# Test processes; 0 runs the tests in pytest's own process.
-WORKERS ?= auto
+# Test processes: two a processor, as many tests wait for servers. 0 runs the tests in pytest's own process.
+WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2))
+# Anything here has `make test` run those marked `slow` too, as .ci/run does.
+SLOW ?=
 
 # How long the shared stores are stressed by `make stress`, and from which seed.
 STRESS_S ?= 600
@@ -35,8 +37,8 @@ install: $(VENV)/.dev  ## Set up .venv with everything that development needs
 serve: $(VENV)/.serve  ## Run the server (ARGS="--port 9000"); installs only what serving needs
 	@exec $(BIN)/patinox serve $(ARGS)
 
-test: $(VENV)/.dev  ## Run the tests (ARGS="tests/core", WORKERS=0 for one process)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+test: $(VENV)/.dev  ## Run the tests (ARGS="tests/core", WORKERS=0 for one process; SLOW=1 for all of them)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(if $(SLOW),,-m "not slow") $(ARGS)
 
 check: lint types test  ## Formatting, lint, types, then the tests
 

@@ -10,15 +10,29 @@ import uvicorn
 
 
 class _Told(uvicorn.Server):
-    """Says when it has started; and leaves signals to the test."""
+    """Says when it has started, ends at once when told to, and leaves signals to the test."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.is_up = asyncio.Event()
+        self.is_over = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.is_up.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # the headers that every answer has
+        await self.is_over.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(5):
+            while self.server_state.tasks or self.server_state.connections:
+                await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -27,7 +41,7 @@ async def live(app: Any, *, http: Any = "auto") -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, loop="none", lifespan="off", ws="none", http=http,
-        log_config=None, access_log=False, timeout_graceful_shutdown=5,
+        log_config=None, access_log=False,
     )  # fmt: skip
     server = _Told(config)
     running = asyncio.create_task(server._serve([listener]))
@@ -35,6 +49,6 @@ async def live(app: Any, *, http: Any = "auto") -> AsyncIterator[int]:
         await server.is_up.wait()
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.is_over.set()
         await running
         listener.close()

@@ -199,6 +199,7 @@ def test_a_sequence_number_leads_back_to_its_frame(path: Path) -> None:
         assert payloads(framed(frames[: found.part or len(frames)]))[-1][1] == frame
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ALL)
 def test_a_fresh_client_may_attach_anywhere(path: Path) -> None:
     if path.stem in CHANGING_IDS | UNKNOWN_TO_CLIENT | SEVERAL.keys():
@@ -280,6 +281,7 @@ def test_what_other_providers_said_is_read_back(dialect: Format[Any], path: Path
             assert (after.usage or {}).get(count) == (told.usage or {}).get(count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dialect", "path"), FOREIGN)
 def test_a_fresh_client_may_attach_anywhere_to_other_providers(dialect: Format[Any], path: Path) -> None:
     events, ending, _ = read(dialect, path.read_bytes())

@@ -227,6 +227,7 @@ async def test_a_client_hears_its_own_dialect_as_from_the_provider(client: str, 
         assert await CLIENTS[client](url) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("client", "dialect", "path"), cases(own=False))
 async def test_a_client_hears_another_providers_answer(client: str, dialect: str, path: Path) -> None:
     async with replayed(dialect, content(path)) as (app, url):

@@ -1,6 +1,6 @@
 """However a stream is cut, the same leaves, and nothing that was planted does.
 
-`PATINOX_FRONTIER_CASES` sets the number of cases: 200 by default.
+`PATINOX_FRONTIER_CASES` sets the number of cases: 100 by default.
 """
 
 import json
@@ -32,7 +32,7 @@ from patinox.validation.secrets import secrets
 from patinox.validation.words import Words
 
 LANE = LaneInfo()
-CASES = int(os.environ.get("PATINOX_FRONTIER_CASES", "200"))
+CASES = int(os.environ.get("PATINOX_FRONTIER_CASES", "100"))
 FEWER = max(50, CASES // 4)
 
 SECRETS = (

@@ -89,7 +89,7 @@ def as_json(data: Any) -> bytes:
 
 
 @pytest.mark.parametrize("type_", TYPES, ids=lambda type_: type_.kind)
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_every_field_of_every_event_survives(type_: type[Any], data: st.DataObject) -> None:
     said = data.draw(structs(type_))
