@@ -31,7 +31,7 @@ class _Told(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         async with asyncio.timeout(5):
-            while self.server_state.tasks or self.server_state.connections:
+            while self.server_state.tasks or self.server_state.connections:  # noqa: ASYNC110 - as uvicorn itself does
                 await asyncio.sleep(0.001)
 
 
