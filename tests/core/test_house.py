@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
 SANS_IO_ROOMS = {"core", "incremental", "validation", "formats"}
 # Files of those rooms that do I/O or own a task, and why they may.
 DOES_IO = {
+    "incremental/deadlines.py": "runs in threads what may never come back",
     "incremental/handler.py": "drives a source, which is awaited",
     "validation/moderation.py": "asks an asynchronous moderation hook",
 }

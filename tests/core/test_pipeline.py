@@ -9,6 +9,7 @@ from patinox.core.chunks import Error, Text
 from patinox.core.events import BlockDelta, BlockEnd, Usage
 from patinox.errors import TooLarge
 from patinox.incremental.chunker import Chunker
+from patinox.incremental.deadlines import quick
 from patinox.incremental.pipeline import AsyncPipeline, Pipeline, PipelineFailed, pipeline_of
 from patinox.incremental.tokens import Newlines, Tokens
 
@@ -178,8 +179,9 @@ async def test_an_async_stage_that_raises_ends_the_pipeline() -> None:
 
 
 def test_a_pipeline_waits_only_where_a_stage_does() -> None:
-    assert type(pipeline_of([Hold()])) is Pipeline
-    assert type(pipeline_of([Hold(), AsyncHold()])) is AsyncPipeline
+    assert type(pipeline_of([quick(Hold()), Chunker("word")])) is Pipeline
+    assert type(pipeline_of([quick(Hold()), AsyncHold()])) is AsyncPipeline
+    assert type(pipeline_of([Hold()])) is AsyncPipeline
 
 
 def test_records_stay_behind_the_text_before_them() -> None:

@@ -14,7 +14,7 @@ from patinox.validation.frontier import ValidationStage
 from patinox.validation.json_schema import JsonSchema
 from patinox.validation.leads import leads
 from patinox.validation.length import Length
-from patinox.validation.patterns import Patterns, Rule
+from patinox.validation.patterns import Patterns, Rule, _Compiled
 from patinox.validation.personal import personal
 from patinox.validation.repetition import Repetition
 from patinox.validation.secrets import SECRET_RULES, secrets
@@ -156,6 +156,28 @@ def test_a_lane_outside_the_policys_channels_is_left_alone() -> None:
     assert left(validator, "abc") == "abc"
     with pytest.raises(ConfigError, match="channel"):
         Policy(channels=frozenset({"nowhere"}))  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_decided_yet_is_looked_for_once_and_not_after_each_match(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+    open_at = _Compiled.open_at
+
+    def counted(self: _Compiled, text: str, at: int, end: int, closed: bool) -> int:
+        asked.append(at)
+        return open_at(self, text, at, end, closed)
+
+    monkeypatch.setattr(_Compiled, "open_at", counted)
+    validator = Patterns([Rule("rule", "a[0-9]{1,3}")])
+    assert len(rules(validator, "a12 " * 100, 1000)) == 100
+    assert len(asked) <= 2  # for the text, and for its end
+
+
+@pytest.mark.parametrize(("before", "found"), [("-", ["jwt"]), ("a-" * 31, ["jwt"]), ("a-" * 33, [])])
+def test_a_token_far_within_a_run_of_its_characters_is_none(before: str, found: list[str]) -> None:
+    token = "eyJ" + "a" * 20 + ".eyJ" + "b" * 20 + "." + "c" * 20
+    assert [rule for rule, _ in rules(secrets(), before + token, 7)] == found
 
 
 # --- words

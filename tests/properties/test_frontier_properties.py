@@ -26,7 +26,7 @@ from patinox.core.events import (
 )
 from patinox.validation.base import Action, LaneInfo, Policy
 from patinox.validation.frontier import ValidationStage
-from patinox.validation.patterns import Patterns, Rule
+from patinox.validation.patterns import Check, Patterns, Rule
 from patinox.validation.personal import personal
 from patinox.validation.secrets import secrets
 from patinox.validation.words import Words
@@ -302,19 +302,24 @@ EXPRESSIONS = st.recursive(
 SHORT = st.text("ab \n", max_size=12)
 
 
-def compiled(pattern: str, max_span: int | None = None) -> Patterns | None:
+def all_of_it(text: str, start: int, end: int) -> int:
+    """A check that refuses nothing, but is not known to be quick: its rule is searched for by `regex`."""
+    return end - start
+
+
+def compiled(pattern: str, max_span: int | None = None, check: Check | None = None) -> Patterns | None:
     try:
-        return Patterns([Rule("rule", pattern, max_span)])
+        return Patterns([Rule("rule", pattern, max_span, check)])
     except ValueError:
         return None
 
 
 @settings(max_examples=CASES, deadline=None)
-@given(EXPRESSIONS, SHORT, CUTS, st.none() | st.integers(1, 5))
+@given(EXPRESSIONS, SHORT, CUTS, st.none() | st.integers(1, 5), st.sampled_from([None, all_of_it]))
 def test_a_pattern_finds_what_it_finds_in_the_whole_text(
-    pattern: str, text: str, cuts: list[int], max_span: int | None
+    pattern: str, text: str, cuts: list[int], max_span: int | None, check: Check | None
 ) -> None:
-    validator = compiled(f"{pattern}[ab]", max_span)
+    validator = compiled(f"{pattern}[ab]", max_span, check)
     assert validator is not None
     found: list[list[tuple[int, int | None]]] = []
     for places in (cuts, (), range(12)):

@@ -9,7 +9,7 @@ from patinox.config.choices import ChunkBy, ProcessorName
 from patinox.config.kinds import Choice, Choices, Flag, Kind, Names, Tables, Text
 from patinox.config.quantities import Duration, Size
 from patinox.config.schema import NAME, Problem, Settings
-from patinox.config.units import DAY_S
+from patinox.config.units import DAY_S, HOUR_S
 
 _NAME_PATTERN = "[a-z0-9]+(-[a-z0-9]+)*"
 _NAME_FORM = "lower-case letters and digits, with single hyphens between them"
@@ -48,6 +48,14 @@ class PipelineConfig(Settings, frozen=True, kw_only=True):
             "use",
         ),
     ] = ()
+    deadline_s: Annotated[
+        float,
+        Duration(
+            "How long one step of a validator may take: a search for a pattern that some text could make slow, or one "
+            "question to an endpoint. Then it has failed, as its `on_error` says.",
+            most=HOUR_S,
+        ),
+    ] = 5.0
     chunk: Annotated[ChunkBy, Choice("How text is cut anew; `token` leaves it as it comes.", ChunkBy)] = ChunkBy.TOKEN
     chunk_size: Annotated[int, Size('How large the pieces are with `chunk = "bytes"`.', most=2**20)] = 4096
     max_delay_s: Annotated[

@@ -40,6 +40,8 @@ class Chunker(LaneStage):
     Raises `InputError` for settings that make no sense.
     """
 
+    is_quick = True
+
     def __init__(
         self,
         by: By = "token",

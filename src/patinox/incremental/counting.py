@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from patinox.incremental.deadlines import is_quick
+
 _WORD = re.compile(r"\S+")
 _STRETCH = re.compile(r"\s*\S+(?=\s)")
 _LONGEST = 4096
@@ -33,6 +35,7 @@ class Words:
     __slots__ = ("_in_word", "_total")
     held = 0
     only_counts = True
+    is_quick = True
 
     def __init__(self, total: _Total | None = None) -> None:
         self._total = total if total is not None else _Total()
@@ -75,6 +78,11 @@ class TokenCount:
         self._count_of = count_of
         self._total = total if total is not None else _Total()
         self._open = ""
+
+    @property
+    def is_quick(self) -> bool:
+        """As the function it was given."""
+        return is_quick(self._count_of)
 
     @property
     def count(self) -> int:

@@ -18,8 +18,10 @@ from typing import Any, Protocol
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
 from patinox.errors import InputError
+from patinox.incremental.deadlines import DEADLINE_S, positive
 from patinox.incremental.pipeline import AsyncPipeline, Pipeline, pipeline_of
 from patinox.incremental.stage import AsyncStage, Stage, WaitingStage
+from patinox.incremental.threaded import off_the_loop
 
 Stages = Callable[[], Sequence[Stage | AsyncStage]]
 
@@ -53,8 +55,10 @@ class IncrementalResponseHandler:
     """A recipe for pipelines, and what runs a source through one.
 
     `stages` makes the stages, new ones at each call. `max_delay_s` is how long a chunker may hold text that is not a
-    whole unit yet. `closers` are called by `aclose`. With a `manager`, every source that `StreamManager.relay` takes is
-    one; without, (async) iterators of str, chunk data and events are.
+    whole unit yet, and `deadline_s` how long one step of a stage of your own may take that does not say `is_quick`: it
+    runs in a thread, and the pipeline fails where it has not come back by then. `closers` are called by `aclose`. With
+    a `manager`, every source that `StreamManager.relay` takes is one; without, (async) iterators of str, chunk data and
+    events are.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class IncrementalResponseHandler:
         *,
         manager: Opener | None = None,
         max_delay_s: float | None = None,
+        deadline_s: float = DEADLINE_S,
         name: str = "",
         description: str = "",
         closers: Sequence[Callable[[], Awaitable[None]]] = (),
@@ -70,6 +75,7 @@ class IncrementalResponseHandler:
         if max_delay_s is not None and not max_delay_s > 0:
             raise InputError("max_delay_s is a positive number of seconds, or None")
         self.max_delay_s = max_delay_s
+        self.deadline_s = positive(deadline_s)
         self.name = name
         self.description = description
         self._stages = stages
@@ -81,7 +87,7 @@ class IncrementalResponseHandler:
 
     def new_pipeline(self) -> Pipeline | AsyncPipeline:
         """A pipeline for one source."""
-        return pipeline_of(self._stages())
+        return pipeline_of(self._stages(), self.deadline_s)
 
     async def aclose(self) -> None:
         """Closes what its stages share, such as connections; there will be no more sources."""
@@ -96,7 +102,7 @@ class IncrementalResponseHandler:
         has left, and `PipelineFailed`. The source is closed in every case, when the iterator is.
         """
         opened = _Items(source) if self._manager is None else self._manager.source(source, format=format)
-        pipeline = AsyncPipeline(self._stages())
+        pipeline = AsyncPipeline(off_the_loop(self._stages(), self.deadline_s))
         try:
             async with contextlib.aclosing(self._run(pipeline, opened)) as released:
                 async for items in released:

@@ -50,6 +50,7 @@ class Links:
     """
 
     __slots__ = ("_after_colon", "_hosts", "_state", "_tail")
+    is_quick = True
 
     def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
         self._hosts = frozenset(host.lower() for host in allowed_hosts)

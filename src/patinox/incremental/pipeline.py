@@ -17,7 +17,9 @@ from typing import Any, TypeVar, cast
 
 from patinox.core.chunks import Error
 from patinox.errors import PatinoxError
-from patinox.incremental.stage import AsyncStage, Stage, WaitingStage
+from patinox.incremental.deadlines import DEADLINE_S, is_failure
+from patinox.incremental.stage import AsyncStage, Stage, WaitingStage, is_async
+from patinox.incremental.threaded import off_the_loop
 
 T = TypeVar("T")
 _Steps = Generator[Any, list[Any], T]
@@ -85,7 +87,10 @@ class _Row:
 
 
 class Pipeline(_Row):
-    """Stages that never wait; a `Stage` itself. Raises `PipelineFailed` where one of them raises."""
+    """Stages that never wait; a `Stage` itself. Raises `PipelineFailed` where one of them raises.
+
+    Each runs where it stands: `pipeline_of` gives the others threads.
+    """
 
     def __init__(self, stages: Sequence[Stage]) -> None:
         super().__init__(stages)
@@ -99,19 +104,23 @@ class Pipeline(_Row):
         return self._run(self._steps((), closing=True))
 
     def _run(self, steps: _Steps[list[Any]]) -> list[Any]:
+        finished = False
         try:
             answer = next(steps)
             while True:
                 answer = steps.send(answer)
         except StopIteration as stopped:
+            finished = True
             left: list[Any] = stopped.value
             return left
         except PatinoxError:
-            self.is_over = True
             raise
-        except Exception as error:
-            self.is_over = True
-            raise PipelineFailed(f"a stage of the pipeline failed: {type(error).__name__}") from error
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise _failed(error) from error
+        finally:
+            self.is_over = self.is_over or not finished
 
 
 class AsyncPipeline(_Row):
@@ -146,17 +155,28 @@ class AsyncPipeline(_Row):
             return left
         except PatinoxError:
             raise
-        except Exception as error:
-            raise PipelineFailed(f"a stage of the pipeline failed: {type(error).__name__}") from error
+        except BaseException as error:
+            if not is_failure(error):
+                raise
+            raise _failed(error) from error
         finally:
             self.is_over = self.is_over or not finished
 
 
-def pipeline_of(stages: Sequence[Stage | AsyncStage]) -> Pipeline | AsyncPipeline:
-    """The pipeline of these stages: one that never waits, where none of them does."""
-    if any(inspect.iscoroutinefunction(stage.feed) for stage in stages):
-        return AsyncPipeline(stages)
-    return Pipeline(cast(Sequence[Stage], stages))
+def pipeline_of(stages: Sequence[Stage | AsyncStage], deadline_s: float = DEADLINE_S) -> Pipeline | AsyncPipeline:
+    """The pipeline of these stages: one that never waits, where none of them does, and all come back at once.
+
+    A stage that is not known to be quick runs in a thread, where a step of somebody's own may take `deadline_s`.
+    """
+    threaded = off_the_loop(stages, deadline_s)
+    if any(is_async(stage) for stage in threaded):
+        return AsyncPipeline(threaded)
+    return Pipeline(cast(Sequence[Stage], threaded))
+
+
+def _failed(error: BaseException) -> PipelineFailed:
+    # Its name only: its words may quote what was to be withheld.
+    return PipelineFailed(f"a stage of the pipeline failed: {type(error).__name__}")
 
 
 async def _settled(answer: list[Any] | Awaitable[list[Any]]) -> list[Any]:

@@ -3,10 +3,14 @@
 A stage takes chunk data (`core/chunks.py`, `core/events.py`) and gives chunk data. It may hold something back for as
 long as it cannot be decided; `close` decides it. Items are never reordered. A stage that blocks gives what it lets go
 of, and as the last item an `Error` chunk: nothing is fed to it after that, and nothing that follows it leaves.
+
+A `Stage` with an attribute `is_quick = True` always comes back at once, and runs where it stands; any other runs in a
+thread, each step under a deadline (`threaded.py`).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -60,3 +64,8 @@ class WaitingStage(AsyncStage, Protocol):
     async def aclose(self) -> None:
         """Nobody wants to know any more: ends what is still being asked. May be called at any time, and again."""
         ...
+
+
+def is_async(stage: Stage | AsyncStage) -> bool:
+    """Whether the stage's answers are to be awaited."""
+    return inspect.iscoroutinefunction(stage.feed)

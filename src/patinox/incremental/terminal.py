@@ -28,6 +28,7 @@ class Terminal:
 
     __slots__ = ("_length", "_state")
     held = 0
+    is_quick = True
 
     def __init__(self) -> None:
         self._state = _State.TEXT

@@ -5,6 +5,8 @@
 A processor is a function `str → str`, called with each piece as it comes, or an object with a state (`Processor`), of
 which each block gets one of its own: what those give depends on the text alone, not on how it was cut. They run in
 the order of the list, on text; arguments of tools are left as they are.
+
+One that does not say `is_quick` runs in a thread, each step under a deadline (`deadlines.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from patinox.core.events import BlockDelta, BlockEnd
+from patinox.incremental.deadlines import DEADLINE_S, SUPERVISOR, Supervisor, is_quick, positive, quick
 from patinox.incremental.lanes import LaneKey, LaneStage
+from patinox.incremental.watched import OnError, Watch, Watched
 
 
 @runtime_checkable
@@ -45,11 +49,35 @@ TokenProcessor = Callable[[str], str] | Processor
 
 
 class Tokens(LaneStage):
-    """The stage that runs processors, in their order."""
+    """The stage that runs processors, in their order; one for each stream.
 
-    def __init__(self, processors: Sequence[TokenProcessor]) -> None:
+    A processor that raises, or whose step takes longer than `deadline_s`, has failed: with `on_error = "closed"` the
+    pipeline does too; with `"open"` it is left out of this stream from then on, the text that it had in hand passes as
+    it was, and `failures` counts it.
+    """
+
+    supervises = True
+
+    def __init__(
+        self,
+        processors: Sequence[TokenProcessor],
+        *,
+        on_error: OnError = "closed",
+        deadline_s: float = DEADLINE_S,
+        supervisor: Supervisor = SUPERVISOR,
+    ) -> None:
         super().__init__()
-        self._processors = tuple(processors)
+        self.is_quick = all(map(is_quick, processors))
+        self._watches: list[Watch] = []
+        self._processors = tuple(map(_stateful, processors))
+        if not self.is_quick or on_error == "open":
+            self._watches = [Watch(p, on_error, positive(deadline_s), supervisor) for p in processors]
+            self._processors = tuple(map(Watched, self._processors, self._watches))
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Processors that were left out, by name, and how often."""
+        return {watch.name: watch.failures for watch in self._watches if watch.failures}
 
     def worker(self, key: LaneKey) -> Chain | None:
         """As in `LaneStage`."""
@@ -82,8 +110,8 @@ class Chain:
 
     __slots__ = ("_links",)
 
-    def __init__(self, processors: Sequence[TokenProcessor]) -> None:
-        self._links = tuple(p.fresh() if isinstance(p, Processor) else _Stateless(p) for p in processors)
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        self._links = tuple(processor.fresh() for processor in processors)
 
     @property
     def held(self) -> int:
@@ -129,6 +157,11 @@ class _Stateless:
         return ""
 
 
+def _stateful(processor: TokenProcessor) -> Processor:
+    return processor if isinstance(processor, Processor) else _Stateless(processor)
+
+
+@quick
 def escape_html(text: str) -> str:
     """`&`, `<`, `>` and quotes as character references, for text that is put into a page as it is."""
     return html.escape(text)
@@ -139,6 +172,7 @@ class Newlines:
 
     __slots__ = ("_after_cr",)
     held = 0
+    is_quick = True
 
     def __init__(self) -> None:
         self._after_cr = False

@@ -36,7 +36,7 @@ def configured_pipelines(configs: Iterable[PipelineConfig], default: str = "") -
 def recipe(config: PipelineConfig) -> IncrementalResponseHandler:
     """One of them. Everything is made once here, so that what cannot be made is refused at start."""
     try:
-        validators = _validators(config.validators)
+        validators = _validators(config.validators, config.deadline_s)
         makers = [*_processors(config), *validators.makers, *_chunker(config)]
         handler = IncrementalResponseHandler(
             lambda: [make() for make in makers], max_delay_s=config.max_delay_s or None,
@@ -64,14 +64,14 @@ def _processor(name: ProcessorName, config: PipelineConfig) -> TokenProcessor:
     return escape_html
 
 
-def _validators(tables: tuple[dict[str, Any], ...]) -> Made:
+def _validators(tables: tuple[dict[str, Any], ...], deadline_s: float) -> Made:
     if not tables:
         return Made([], [])
     try:
         from patinox.manager.validators import made_of
     except ImportError as error:
         raise ConfigError(f'validators need more: pip install "patinox[validation]" ({error})') from error
-    return made_of(tables)
+    return made_of(tables, deadline_s)
 
 
 def _chunker(config: PipelineConfig) -> list[MakeStage]:

@@ -1,7 +1,7 @@
 """From `validators = [{ use = "secrets", action = "block" }]` to a stage that validates.
 
-Every table takes `name`, `action`, `replacement`, `on_error` and `channels`; the rest is the validator's own. Needs the
-`validation` extra (`pip install "patinox[validation]"`).
+Every table takes `name`, `action`, `replacement`, `on_error`, `deadline_s` and `channels`; the rest is the validator's
+own. Needs the `validation` extra (`pip install "patinox[validation]"`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from patinox.validation.secrets import secrets
 from patinox.validation.words import Words
 
 Table = dict[str, Any]
-_POLICY = ("action", "replacement", "on_error", "channels")
+_POLICY = ("action", "replacement", "on_error", "deadline_s", "channels")
 # Half a document is none, and what is too long or goes round in circles is not mended by a mark in its place.
 _ACTIONS: dict[str, Table] = {use: {"action": "block"} for use in ("json-schema", "length", "repetition")}
 
 
-def made_of(tables: Sequence[Table]) -> Made:
+def made_of(tables: Sequence[Table], deadline_s: float) -> Made:
     """The stages of some tables. Raises `ConfigError` for a table that makes no validator.
 
-    All that decide by themselves are one stage; a moderation endpoint is asked after them, about what they let pass.
+    `deadline_s` is for those that say nothing else. All that decide by themselves are one stage; a moderation endpoint
+    is asked after them, about what they let pass.
     """
+    tables = [{"deadline_s": deadline_s, **table} for table in tables]
     validators = [validator(table) for table in tables if table["use"] != "moderation"]
     asking = [_moderation(table) for table in tables if table["use"] == "moderation"]
     own: list[MakeStage] = [lambda: ValidationStage(validators)] if validators else []
@@ -61,11 +63,12 @@ def validator(table: Table) -> Validator:
 
 
 class _RuleTable(msgspec.Struct, forbid_unknown_fields=True):
-    """One rule: `max_span`, in characters, where the pattern itself has no longest match."""
+    """One rule: `max_span`, in characters, where the pattern has no longest match; `is_quick` as of `Rule`."""
 
     name: str
     pattern: str
     max_span: int | None = None
+    is_quick: bool = False
 
 
 class _Rules(msgspec.Struct, forbid_unknown_fields=True):
@@ -144,7 +147,10 @@ def _personal(name: str, policy: Policy, rest: Table) -> Validator:
 
 
 def _rules(rest: Table) -> list[Rule]:
-    return [Rule(rule.name, rule.pattern, max_span=rule.max_span) for rule in msgspec.convert(rest, _Rules).rules]
+    return [
+        Rule(rule.name, rule.pattern, max_span=rule.max_span, is_quick=rule.is_quick)
+        for rule in msgspec.convert(rest, _Rules).rules
+    ]
 
 
 def _words(name: str, policy: Policy, rest: Table) -> Validator:
@@ -171,11 +177,12 @@ def _moderation(table: Table) -> tuple[Callable[[], ModerationStage], Callable[[
     place = {key: table[key] for key in ("url", "model", "key_variable") if key in table}
     try:
         where = msgspec.convert(place, _Endpoint)
+        deadline = {"deadline_s": rest["deadline_s"]} if "deadline_s" in rest else {}
         policy = msgspec.convert({"action": "block", **_policy(rest)}, Policy)
         if "channels" not in table:
             policy = msgspec.structs.replace(policy, channels=EVERY_CHANNEL - {"value"})
         name = str(rest.pop("name", "moderation"))
-        options = _known(rest, _Windows)
+        options = _known({**rest, **deadline}, _Windows)
     except msgspec.ValidationError as error:
         raise ConfigError(f"the validator 'moderation': {error}") from error
     key = os.environ.get(where.key_variable, "") if where.key_variable else ""

@@ -44,17 +44,21 @@ class Action(StrEnum):
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What is done about findings, and on which channels they are looked for.
 
-    `replacement` stands in the place of what was withheld (and may be empty); inside JSON it is escaped.
+    `replacement` stands in the place of what was withheld (and may be empty); inside JSON it is escaped. `deadline_s`
+    is how long one step may take of a validator that is not known to be quick, in seconds; None, what its stage says.
     """
 
     action: Action = Action.REDACT
     replacement: str = "[redacted]"
     on_error: OnError = "closed"
+    deadline_s: float | None = None
     channels: frozenset[Channel] = EVERY_CHANNEL
 
     def __post_init__(self) -> None:
         if unknown := self.channels - EVERY_CHANNEL:
             raise ConfigError(f"no such channel: {', '.join(sorted(unknown))}; there are {', '.join(EVERY_CHANNEL)}")
+        if self.deadline_s is not None and not self.deadline_s > 0:
+            raise ConfigError(f"deadline_s is a positive number of seconds, not {self.deadline_s}")
 
 
 class LaneInfo(msgspec.Struct, frozen=True):
@@ -100,7 +104,12 @@ class Scanner(Protocol):
 
 
 class Validator(Protocol):
-    """A policy and a maker of scanners; has no state of its own, so one validator serves any number of streams."""
+    """A policy and a maker of scanners; has no state of its own, so one validator serves any number of streams.
+
+    One with an attribute `is_quick = True` always comes back at once, its scanners too, and runs where the stage does.
+    Each step of any other runs in a thread, under a deadline: of one scanner one after the other, of several streams
+    at the same time.
+    """
 
     @property
     def name(self) -> str:

@@ -31,11 +31,13 @@ from patinox.core.events import (
     Verdict,
 )
 from patinox.errors import ConfigError, InvalidChunk
+from patinox.incremental.deadlines import DEADLINE_S, SUPERVISOR, Supervisor, is_quick
 from patinox.validation.aggregates import as_json, is_binary, is_sealed, parsed, values, without_ext
 from patinox.validation.base import Channel, LaneInfo, Validator
 from patinox.validation.lanes import Group, Lane
 from patinox.validation.places import CALLS, Places
 from patinox.validation.release import Closing, Plain, TextEntry, cut
+from patinox.validation.supervised import under_deadlines
 from patinox.validation.views import JsonView
 
 _replace = msgspec.structs.replace
@@ -52,8 +54,10 @@ class ValidationStage:
     `max_held_chars` bounds what may wait; beyond it the stream fails with code `validation_overflow`. Binary data is
     refused unless `allow_binary`, since no validator can read it. Without `across_blocks` a hold ends with its block:
     what is split between two blocks is not found, but one that ends with a number delays nothing either.
-    `failures` counts validators that were left out.
+    `deadline_s` is for validators that are not known to be quick. `failures` counts validators that were left out.
     """
+
+    supervises = True
 
     def __init__(
         self,
@@ -62,8 +66,11 @@ class ValidationStage:
         max_held_chars: int = MAX_HELD_CHARS,
         allow_binary: bool = False,
         across_blocks: bool = True,
+        deadline_s: float = DEADLINE_S,
+        supervisor: Supervisor = SUPERVISOR,
     ) -> None:
-        self._validators = list(validators)
+        self._validators = under_deadlines(validators, deadline_s, supervisor)
+        self.is_quick = all(map(is_quick, self._validators))
         names = [validator.name for validator in self._validators]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ConfigError(
@@ -289,7 +296,7 @@ class ValidationStage:
             self._places.end(lane)
             self._queue.append(Closing(lane))
 
-    def _failed(self, validator: Validator, error: Exception) -> bool:
+    def _failed(self, validator: Validator, error: BaseException) -> bool:
         """A validator raised. Whether to go on without it."""
         self.failures[validator.name] = self.failures.get(validator.name, 0) + 1
         what = type(error).__name__

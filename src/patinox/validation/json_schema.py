@@ -27,6 +27,8 @@ class JsonSchema:
     Raises `ConfigError` for what is no schema.
     """
 
+    is_quick = True
+
     def __init__(
         self,
         *,

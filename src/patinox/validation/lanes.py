@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from patinox.core.events import Verdict
+from patinox.incremental.deadlines import is_failure
 from patinox.validation.base import Action, Finding, LaneInfo, Scanner, Validator
 from patinox.validation.views import JsonView, Piece, View
 
-OnFailure = Callable[[Validator, Exception], bool]
+OnFailure = Callable[[Validator, BaseException], bool]
 """Told of a validator that raised; whether the lane goes on without it."""
 
 
@@ -104,7 +105,7 @@ class Lane:
     def _begin(self, order: int, validator: Validator) -> None:
         try:
             scanner = validator.scanner(self.info)
-        except Exception as error:
+        except BaseException as error:
             self._fail(validator, error)
         else:
             if scanner is not None:
@@ -146,7 +147,7 @@ class Lane:
         for order, validator, scanner in self._scanners:
             try:
                 self._found += [Found(order, validator, finding) for finding in scanner.close()]
-            except Exception as error:
+            except BaseException as error:
                 self._fail(validator, error)
         self._settle()
 
@@ -161,14 +162,18 @@ class Lane:
             try:
                 reads = sent if self._reads_source and getattr(scanner, "reads_source", False) else visible
                 findings = scanner.feed(reads)
-            except Exception as error:
+            except BaseException as error:
                 self._fail(validator, error)
             else:
                 if findings:
                     self._found += [Found(order, validator, finding) for finding in findings]
         self._settle()
 
-    def _fail(self, validator: Validator, error: Exception) -> None:
+    def _fail(self, validator: Validator, error: BaseException) -> None:
+        if not is_failure(error):
+            raise error
+        # Not asked again, not even for its frontier: this lane may be one that `leave_out` does not reach.
+        self._scanners = [entry for entry in self._scanners if entry[1] is not validator]
         self._broken = not self._failed(validator, error) or self._broken
 
     def _settle(self) -> None:

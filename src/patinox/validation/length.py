@@ -13,6 +13,8 @@ _DEFAULT = Policy(action=Action.BLOCK, channels=frozenset({"text", "reasoning", 
 class Length:
     """At most `max_chars` characters in a lane. To cut a text short instead, redact with an empty replacement."""
 
+    is_quick = True
+
     def __init__(self, max_chars: int, *, name: str = "length", policy: Policy | None = None) -> None:
         if max_chars < 0:
             raise ConfigError(f"max_chars must not be negative, and is {max_chars}")

@@ -21,6 +21,7 @@ import msgspec
 from patinox.core.chunks import Error
 from patinox.core.events import BlockDelta, Retract, Verdict
 from patinox.errors import ConfigError
+from patinox.incremental.deadlines import Died
 from patinox.validation.base import EVERY_CHANNEL, Action, Finding, LaneInfo, Policy
 from patinox.validation.frontier import MAX_HELD_CHARS, ValidationStage
 from patinox.validation.lanes import Group, Lane
@@ -43,6 +44,8 @@ _DEFAULT: Final = Policy(action=Action.BLOCK, channels=EVERY_CHANNEL - {"value"}
 
 class _Moderator:
     """The validator inside: hands out scanners that put their windows into one queue."""
+
+    is_quick = True
 
     def __init__(self, name: str, policy: Policy, *, size_chars: int, overlap_chars: int, optimistic: bool) -> None:
         self.name, self.policy = name, policy
@@ -216,7 +219,7 @@ class ModerationStage:
 
     async def _answer(self, window: Window) -> Sequence[Finding]:
         async with asyncio.timeout(self._deadline_s):
-            flags = await self._ask(window.text)
+            flags = await _survived(self._ask(window.text))
         length = len(window.text)
         return [
             Finding(
@@ -260,6 +263,19 @@ class ModerationStage:
         out += items
         if out and type(out[-1]) is Error:
             await self.aclose()
+
+
+async def _survived(asked: Awaitable[Sequence[Flag]]) -> Sequence[Flag]:
+    """The answer. A hook that gives up in a way that would end its task, or the loop, has failed like any other."""
+    try:
+        return await asked
+    except SystemExit as error:
+        raise Died("SystemExit") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise  # ours: the deadline, or nobody wants to know any more
+        raise Died("CancelledError") from error
 
 
 class HttpModeration:

@@ -7,17 +7,22 @@ comes; nothing that is yet to be found starts before it.
 The text held back is as long as what a match may depend on, so a rule must have a longest match: `max_span` gives one
 to a rule whose own is unbounded. Such a rule is tried at each place on the `max_span` characters from there on, and on
 no more.
+
+A rule that some text could make slow (`effort.py`) is searched for under a deadline, and in a thread (`engines.py`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import msgspec
 
 from patinox.errors import ConfigError
+from patinox.incremental.deadlines import DEADLINE_S, is_quick
 from patinox.validation.base import Finding, LaneInfo, Policy
+from patinox.validation.engines import Engine, TimedPattern, always_quick
 from patinox.validation.expressions import Expression, expression
 from patinox.validation.leads import leads
 
@@ -36,23 +41,31 @@ class Rule(msgspec.Struct, frozen=True):
     """One regular expression, as the standard library's `re` writes them. `name` is what verdicts say.
 
     `max_span` is in characters; it is needed where a match could be of any length. `check` looks at a match and may
-    shorten or refuse it.
+    shorten or refuse it. `is_quick` says of a rule that no text makes it slow, where that cannot be told from it.
     """
 
     name: str
     pattern: str
     max_span: int | None = None
     check: Check | None = None
+    is_quick: bool = False
 
 
 class Patterns:
-    """A validator made of rules. Raises `ConfigError` for a rule that cannot be decided on a bounded text."""
+    """A validator made of rules. Raises `ConfigError` for a rule that cannot be decided on a bounded text.
+
+    It `is_quick` where all its rules are, and their checks.
+    """
 
     def __init__(self, rules: Iterable[Rule], *, name: str = "patterns", policy: Policy | None = None) -> None:
         self.name = name
         self.policy = policy or Policy()
         self._rules = tuple(_Compiled(rule) for rule in rules)
-        self._joined = _Joined([rule for rule in self._rules if rule.span is None])
+        self.is_quick = all(rule.is_quick for rule in self._rules)
+        engine = _engine(self.is_quick, self.policy)
+        for rule in self._rules:
+            rule.compile(engine)
+        self._joined = _Joined([rule for rule in self._rules if rule.span is None], engine)
         self._context = max((rule.parts.behind for rule in self._rules), default=0)
 
     def scanner(self, lane: LaneInfo) -> PatternScanner | None:
@@ -62,10 +75,16 @@ class Patterns:
         return PatternScanner(self._rules, self._joined, self._context)
 
 
+def _engine(is_quick: bool, policy: Policy) -> Callable[[str], Engine]:
+    return re.compile if is_quick else partial(TimedPattern, deadline_s=policy.deadline_s or DEADLINE_S)
+
+
 class _Compiled:
     """A rule and its two expressions."""
 
-    __slots__ = ("check", "match", "name", "parts", "pattern", "span", "undecided")
+    __slots__ = ("check", "is_quick", "match", "name", "parts", "pattern", "span", "undecided")
+    match: Engine
+    undecided: Engine
 
     def __init__(self, rule: Rule) -> None:
         self.name, self.check, self.pattern = rule.name, rule.check, rule.pattern
@@ -73,20 +92,30 @@ class _Compiled:
         if not self.parts.shortest:
             raise ConfigError(f"rule {rule.name!r} can match the empty text, so it would match everywhere")
         self.span = _span(rule, self.parts)
-        self.match = re.compile(self.parts.match)
-        self.undecided = re.compile(self.parts.undecided)
+        sees = self.span if self.span is not None else self.parts.reach
+        assert sees is not None, "_span refuses a rule without a bound"
+        checked = rule.check is None or is_quick(rule.check)
+        self.is_quick = rule.is_quick or (checked and always_quick(self.parts, sees))
 
-    def decide(self, text: str, at: int, closed: bool) -> tuple[int, int, int | None]:
+    def compile(self, engine: Callable[[str], Engine]) -> None:
+        """Makes the expressions ready for searching."""
+        self.match = engine(self.parts.match)
+        self.undecided = engine(self.parts.undecided)
+
+    def open_at(self, text: str, at: int, end: int, closed: bool) -> int:
+        """The first place from `at` on that cannot be decided on what is there; `end` where there is none."""
+        if not closed and (touching := self.undecided.search(text, at, end)):
+            return touching.start()
+        return end
+
+    def decide(self, text: str, at: int, closed: bool, open_at: int) -> tuple[int, int, int | None]:
         """`(start, end, None)` for a match that is final, else `(-1, -1, hold)`: nothing starts below `hold`."""
         if self.span is not None:
             return self._decide_in_windows(text, at, closed, self.span)
-        return self._decide(text, at, len(text), closed)
+        return self._decide(text, at, len(text), closed, open_at)
 
-    def _decide(self, text: str, at: int, end: int, closed: bool) -> tuple[int, int, int | None]:
+    def _decide(self, text: str, at: int, end: int, closed: bool, open_at: int) -> tuple[int, int, int | None]:
         found = self.match.search(text, at, end)
-        open_at = end
-        if not closed and (touching := self.undecided.search(text, at, end)):
-            open_at = touching.start()
         if found is not None and (closed or found.start() < open_at):
             return found.start(), found.end(), None
         return -1, -1, open_at
@@ -96,7 +125,8 @@ class _Compiled:
         # within its window is treated alike whether the text after it is here already or not.
         while True:
             window = min(len(text), at + span)
-            start, end, hold = self._decide(text, at, window, closed and window == len(text))
+            is_end = closed and window == len(text)
+            start, end, hold = self._decide(text, at, window, is_end, self.open_at(text, at, window, is_end))
             if hold is None:
                 return start, end, None
             if hold > at:
@@ -130,10 +160,10 @@ class _Joined:
 
     __slots__ = ("_match", "_undecided", "leads")
 
-    def __init__(self, rules: Sequence[_Compiled]) -> None:
+    def __init__(self, rules: Sequence[_Compiled], engine: Callable[[str], Engine]) -> None:
         self.leads = leads(rule.pattern for rule in rules)
-        self._match = re.compile("|".join(rule.parts.match for rule in rules) or "(?!)")
-        self._undecided = re.compile("|".join(rule.parts.undecided for rule in rules) or "(?!)")
+        self._match = engine("|".join(rule.parts.match for rule in rules) or "(?!)")
+        self._undecided = engine("|".join(rule.parts.undecided for rule in rules) or "(?!)")
 
     def first(self, text: str, at: int, closed: bool) -> int:
         """The first place from `at` on where a match of one of the rules begins or may begin; else the end."""
@@ -206,12 +236,16 @@ class PatternScanner:
 
     def _advance(self, rule: _Compiled, at: int, closed: bool, findings: list[Finding]) -> int:
         """Finds what can be found from `at` on; where the rule goes on next time."""
-        while at < len(self._text):
-            start, end, hold = rule.decide(self._text, at, closed)
+        text = self._text
+        open_at = -1
+        while at < len(text):
+            if open_at < at and rule.span is None:  # looked for once, not after each match, which would be quadratic
+                open_at = rule.open_at(text, at, len(text), closed)
+            start, end, hold = rule.decide(text, at, closed, open_at)
             if hold is not None:
                 return hold
             if rule.check is not None:
-                end = start + rule.check(self._text, start, end)
+                end = start + rule.check(text, start, end)
             if end > start:
                 findings.append(Finding(self._base + start, self._base + end, rule.name))
             at = max(end, start + 1)

@@ -22,6 +22,8 @@ class Repetition:
     `min_chars` lets rules of dashes and tables pass.
     """
 
+    is_quick = True
+
     def __init__(
         self,
         *,

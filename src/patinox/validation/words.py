@@ -21,6 +21,8 @@ _WORD = re.compile(r"\w")
 class Words:
     """A validator for a list of words. Verdicts name the list, `rule`, never the word."""
 
+    is_quick = True
+
     def __init__(
         self,
         words: Iterable[str],
