@@ -18,7 +18,7 @@ from patinox.formats.framing import EventStreamParser
 from patinox.formats.openai_responses.items import ItemsReader, Part, joined
 from patinox.formats.openai_responses.patterns import Patterns
 from patinox.formats.openai_responses.shapes import DIALECT, HOLE, hole
-from patinox.formats.openai_responses.tables import DELTAS, DONES, REASONS, RETRYABLE, Growing, read_usage
+from patinox.formats.openai_responses.tables import DELTAS, DONES, REASONS, Growing, read_error, read_usage
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -131,7 +131,7 @@ class OpenAIResponsesReader:
         text = _encode(frame).decode()
         ext: dict[str, Any] = {"raw": True} | ({"event": event} if event else {})
         if isinstance(frame, dict) and frame.get("error"):
-            self._failed(frame["error"])
+            self._error = read_error(frame["error"])
             ext["hold"] = True
         return (Native(dialect=DIALECT, event=event, value=text, ext={DIALECT: ext}),)
 
@@ -346,7 +346,7 @@ class OpenAIResponsesReader:
     def _end(self, kind: str, response: dict[str, Any]) -> None:
         if kind == "response.failed":
             if self._error is None:
-                self._failed(response.get("error"))
+                self._error = read_error(response.get("error"))
             return
         reason: FinishReason = "tool_calls" if self._items.calls else "stop"
         word = None
@@ -365,17 +365,9 @@ class OpenAIResponsesReader:
 
     def _error_frame(self, frame: dict[str, Any], ext: dict[str, Any]) -> Any:
         inner = frame.get("error")
-        self._failed(inner if isinstance(inner, dict) else frame)
+        self._error = read_error(inner if isinstance(inner, dict) else frame)
         ext["hold"] = True
         return frame
-
-    def _failed(self, body: Any) -> None:
-        fields = body if isinstance(body, dict) else {}
-        code, message = fields.get("code") or fields.get("type"), fields.get("message")
-        if not isinstance(message, str) or not message:
-            message = body if isinstance(body, str) and body else "the provider reported an error and did not say which"
-        known = code if isinstance(code, str | int) and code != "error" else "upstream_error"
-        self._error = Error(code=str(known), message=message, retryable=known in RETRYABLE or None, provider=body)
 
 
 _HANDLERS: Mapping[str, Callable[[OpenAIResponsesReader, dict[str, Any], dict[str, Any]], Any]] = {

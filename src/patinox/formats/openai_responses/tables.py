@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from patinox.core.chunks import Error
 from patinox.core.events import BlockKind, DeltaOp, FinishReason, Usage
 
 
@@ -101,6 +102,16 @@ def item_name(item: Mapping[str, Any]) -> str:
     """What a call is a call of: its own name, else its type's."""
     name = item.get("name")
     return name if isinstance(name, str) and name else str(item.get("type")).removesuffix("_call")
+
+
+def read_error(body: Any) -> Error:
+    """An error object, or whatever stands in its place; all of it is kept."""
+    fields = body if isinstance(body, dict) else {}
+    code, message = fields.get("code") or fields.get("type"), fields.get("message")
+    if not isinstance(message, str) or not message:
+        message = body if isinstance(body, str) and body else "the provider reported an error and did not say which"
+    known = code if isinstance(code, str | int) and code != "error" else "upstream_error"
+    return Error(code=str(known), message=message, retryable=known in RETRYABLE or None, provider=body)
 
 
 def read_usage(raw: dict[str, Any]) -> Usage:
