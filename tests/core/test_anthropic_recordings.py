@@ -13,7 +13,7 @@ from tests.recordings import recorded
 from patinox.core.chunks import End, Outcome, StreamChunk
 from patinox.core.events import BlockEnd, BlockStart, MessageEnd, MessageStart, Native, RunEnd, RunStart, ToolReady
 from patinox.formats.anthropic import ANTHROPIC
-from patinox.formats.anthropic.state import MessageState
+from patinox.formats.anthropic.state import AnthropicState
 from patinox.formats.base import Frame
 from patinox.formats.framing import EventStreamParser
 from patinox.incremental.assembler import Assembly
@@ -159,5 +159,5 @@ def test_the_writer_goes_on_from_a_checkpoint_with_the_same_frames(path: Path) -
             stored.append((record, msgspec.json.encode(before), list(made)))
 
     for record, checkpoint, made in stored:
-        restored = msgspec.json.decode(checkpoint, type=MessageState)
+        restored = msgspec.json.decode(checkpoint, type=AnthropicState)
         assert list(writer.write(restored, record, assembly)[1]) == made

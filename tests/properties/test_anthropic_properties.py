@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.dialects import HEAD, framed, logged, payloads, read, write
@@ -20,7 +21,7 @@ from patinox.core.events import (
     Usage,
 )
 from patinox.formats.anthropic import ANTHROPIC
-from patinox.formats.anthropic.state import MessageState
+from patinox.formats.anthropic.state import AnthropicState
 from patinox.formats.text import TEXT
 from patinox.incremental.assembler import Assembly
 
@@ -137,6 +138,67 @@ def test_any_cut_gives_the_same_events(frames: list[Any], places: list[int]) -> 
     assert read(ANTHROPIC, *pieces) == read(ANTHROPIC, data)
 
 
+OPENED = [
+    BEGIN,
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {
+        "type": "content_block_start",
+        "index": 1,
+        "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+    },
+]
+HEAD_OF_A_DELTA = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":'
+)
+ORDINARY = st.one_of(
+    st.builds(lambda text: (0, {"type": "text_delta", "text": text}), FEW | st.just('"}}')),
+    st.builds(lambda text: (1, {"type": "input_json_delta", "partial_json": text}), FEW | st.just('"}}')),
+    st.builds(lambda text: (0, {"type": "text_delta", "text": text, "odd": text}), FEW),
+    st.just((0, {"type": "thinking_delta", "thinking": "a"})),
+)
+
+
+@given(st.lists(st.tuples(ORDINARY, st.integers(0, 2), st.integers(0, 2)), max_size=12))
+def test_deltas_of_which_the_string_alone_is_read_give_what_parsed_ones_do(steps: list[Any]) -> None:
+    frames: list[Any] = list(OPENED)
+    pieces = [sse([frame]) for frame in frames]
+    for (index, delta), inner, outer in steps:
+        frames.append({"type": "content_block_delta", "index": index, "delta": delta})
+        event = sse(frames[-1:])
+        pieces.append(event[:-4] + b" " * inner + b"}" + b" " * outer + b"}\n\n")
+
+    assert read(ANTHROPIC, *pieces) == read(ANTHROPIC, sse(frames, (", ", ": ")))
+
+
+def test_only_the_string_of_a_delta_like_the_last_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = ANTHROPIC.reader()
+    deltas = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}} for text in "ab"
+    ]
+    for frame in [*OPENED[:2], deltas[0]]:
+        reader.feed(sse([frame]))
+    monkeypatch.delattr(type(reader), "_payload")
+
+    assert reader.feed(sse(deltas[1:])) == [BlockDelta(message=0, block=0, text="b")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        HEAD_OF_A_DELTA + b'"a"\n}}\n\n',
+        HEAD_OF_A_DELTA + b'"a"\r}}\n\n',
+        HEAD_OF_A_DELTA + b'"\xff"}}\n\n',
+        HEAD_OF_A_DELTA + b'"a\nb"}}\n\n',
+        HEAD_OF_A_DELTA + b'"a"}}\n',
+    ],
+)
+def test_what_is_no_single_line_is_left_to_the_parser(event: bytes) -> None:
+    delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "a"}}
+    begun = [sse([frame]) for frame in [*OPENED[:2], delta]]
+
+    assert read(ANTHROPIC, *begun, event) == read(ANTHROPIC, b"".join([*begun, event]))
+
+
 BLOCKS = st.sampled_from([None, 0, 1, 2])
 FOREIGN = st.one_of(
     st.builds(Text, TEXTS),
@@ -174,7 +236,7 @@ def test_the_state_can_be_stored_at_any_point(data: list[Any], ending: End | Err
         assembly.apply(record)
         state, made = writer.write(state, record, assembly)
         stored, again = writer.write(
-            msgspec.json.decode(msgspec.json.encode(stored), type=MessageState), record, assembly
+            msgspec.json.decode(msgspec.json.encode(stored), type=AnthropicState), record, assembly
         )
         assert list(made) == list(again)
 

@@ -3,13 +3,14 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.dialects import framed, logged, payloads, read, write
 
 from patinox.core.chunks import End, Outcome, Text
 from patinox.core.events import BlockDelta
-from patinox.formats.openai_chat import OPENAI_CHAT
+from patinox.formats.openai_chat import OPENAI_CHAT, OpenAIChatReader
 from patinox.formats.text import TEXT
 
 COMPLETE = End(Outcome.COMPLETE)
@@ -96,6 +97,9 @@ def sse(frames: list[Any], separators: tuple[str, str] = (",", ":")) -> bytes:
     return "".join(f"data: {body}\n\n" for body in [*bodies, "[DONE]"]).encode()
 
 
+DONE = b"data: [DONE]\n\n"
+
+
 @given(STREAMS)
 def test_any_stream_comes_back_as_it_was(frames: list[Any]) -> None:
     data = sse(frames)
@@ -117,6 +121,28 @@ def test_recognised_frames_give_what_parsed_ones_do(frames: list[Any], data: st.
     ]
 
     assert read(OPENAI_CHAT, "".join([*padded, "data: [DONE]\n\n"]).encode()) == read(OPENAI_CHAT, sse(frames))
+
+
+@given(STREAMS, st.sampled_from([(",", ":"), (", ", ": "), (",\n", ":"), (",\r", ":")]))
+def test_recognised_by_its_bytes_an_event_gives_what_a_parsed_one_does(
+    frames: list[Any], separators: tuple[str, str]
+) -> None:
+    pieces = [sse([frame], separators).removesuffix(DONE) for frame in frames]
+    simple = OpenAIChatReader()
+    simple._patience = 0  # nothing is learnt
+
+    events = [event for piece in pieces for event in simple.feed(piece)] + simple.close()
+    assert read(OPENAI_CHAT, *pieces) == (events, simple.ending, simple.problems)
+
+
+def test_a_delta_like_the_one_before_it_is_read_without_its_frame_being_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = OPENAI_CHAT.reader()
+    pieces = [sse([{"id": "c1", "choices": [{"index": 0, "delta": {"content": text}}]}]) for text in "abc"]
+    for piece in pieces[:2]:
+        reader.feed(piece.removesuffix(DONE))
+    monkeypatch.delattr(type(reader), "_payload")
+
+    assert reader.feed(pieces[2].removesuffix(DONE)) == [BlockDelta(message=0, block=0, text="c")]
 
 
 @given(STREAMS, st.lists(st.integers(0, 5_000), max_size=6))

@@ -87,21 +87,26 @@ class EventStreamParser(PieceParser):
         self._rest += rest.lstrip(b"\n")
         return self._bounded(events)
 
+    def is_idle(self, size_bytes: int) -> bool:
+        """Whether no event is under way, so that a whole one of this size can be read without the parser.
+
+        Who does so adds its size to `offset`.
+        """
+        return (
+            self._opening is None
+            and not self._rest
+            and not self._after_cr
+            and self._failure is None
+            and size_bytes <= self._limit_bytes
+        )
+
     def whole(self, data: bytes) -> ServerSentEvent | None:
         """The event that `data` is, all of it, as providers write them; else None, and `data` is still to be fed.
 
         What `feed` would give, in one step.
         """
         last = len(data) - 2
-        if (
-            self._opening is not None
-            or self._rest
-            or self._after_cr
-            or self._failure is not None
-            or last + 2 > self._limit_bytes
-            or not data.endswith(b"\n\n")
-            or _CR in data
-        ):
+        if not self.is_idle(last + 2) or not data.endswith(b"\n\n") or _CR in data:
             return None
         try:
             if data.startswith(b"data: "):

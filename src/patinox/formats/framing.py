@@ -22,6 +22,7 @@ __all__ = [
     "StrayLine",
     "comment",
     "encode_event",
+    "encode_frame",
     "retry",
 ]
 
@@ -46,6 +47,18 @@ def encode_event(data: bytes | str, *, event: str = "", id: str = "", retry_ms: 
     if event:
         head += _event_line(event)
     return b"".join((head, b"data: ", payload, b"\n\n"))
+
+
+def encode_frame(data: bytes, event: str) -> bytes:
+    """One event of a dialect's frame: `encode_event(data, event=event)`, faster for what nearly all are."""
+    if _LF in data or _CR in data:
+        return encode_event(data, event=event)
+    return (_head(event) if event else b"data: ") + data + b"\n\n"
+
+
+@lru_cache(256)
+def _head(event: str) -> bytes:
+    return _event_line(event) + b"data: "
 
 
 @lru_cache(256)

@@ -20,7 +20,7 @@ from patinox.core.codec import encode_data
 from patinox.core.events import BlockDelta, Native, RunEnd, RunStart, Usage
 from patinox.errors import InputError, TooLarge, UnknownFormat
 from patinox.formats.base import Format, Frame, StreamHead, interrupted
-from patinox.formats.framing import encode_event
+from patinox.formats.framing import encode_event, encode_frame
 from patinox.formats.losses import LossCounter
 from patinox.formats.patinox import NativeWriter
 from patinox.formats.registry import builtin
@@ -267,8 +267,8 @@ class StreamTransformer:
     def _record(self, data: Any, *, is_final: bool = False) -> bytes:
         head = self._head
         assert head is not None
-        self._sequence += 1
-        chunk = StreamChunk(self._sequence, data, head.created_s, is_final, head.epoch)
+        self._sequence = sequence = self._sequence + 1
+        chunk = StreamChunk(sequence, data, head.created_s, is_final, head.epoch)
         assembly = self._assembly
         assembly.apply(chunk)
         # The records of a log are measured by their JSON. Text is nearly all of it, and need not be encoded for that.
@@ -315,7 +315,7 @@ def _framing(format_: Format[Any]) -> Encode:
 def _events(_chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
     if len(frames) == 1:
         data, event, bare = frames[0]
-        return data if bare else encode_event(data, event=event)
+        return data if bare else encode_frame(data, event)
     return b"".join([frame.data if frame.bare else encode_event(frame.data, event=frame.event) for frame in frames])
 
 

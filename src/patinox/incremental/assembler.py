@@ -172,17 +172,17 @@ class Assembly:
     def apply(self, chunk: StreamChunk) -> None:
         """Takes the next chunk of the log."""
         self.size_bytes += len(chunk.payload)
-        if self.size_bytes > self._max_bytes:
+        if self.size_bytes > self._max_bytes or self.overflowed:
             self.overflowed = True
-        if self.overflowed:
             return
         data = chunk.data
-        if type(data) is BlockDelta and data.op in _APPENDS:
+        kind = type(data)
+        if kind is BlockDelta and data.op in _APPENDS:
             block = self.blocks.get((data.message, data.block))
             if block is not None:  # what nearly every record is
                 block._parts.append(data.text)
                 return
-        fold = _FOLDS.get(type(data))
+        fold = _FOLDS.get(kind)
         if fold is not None:
             fold(self, data)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from patinox.formats.anthropic.frames import CALLS, RESULT, WORDS, citation, write_usage
 from patinox.formats.anthropic.reader import AnthropicReader
-from patinox.formats.anthropic.state import MessageState
+from patinox.formats.anthropic.state import AnthropicState
 from patinox.formats.anthropic.writer import AnthropicWriter
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations
@@ -74,7 +74,7 @@ LOSSES: Losses = {
 }
 """What is lost, or told in other words, on the way into this dialect from another."""
 
-ANTHROPIC: Format[MessageState] = Format(
+ANTHROPIC: Format[AnthropicState] = Format(
     name="anthropic",
     title="Anthropic Messages",
     content_type="text/event-stream; charset=utf-8",

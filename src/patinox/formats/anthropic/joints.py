@@ -28,6 +28,7 @@ from patinox.formats.anthropic.frames import DIALECT, citation, fill
 from patinox.formats.anthropic.state import (
     Joint,
     MessageState,
+    Plain,
     Written,
     close,
     drop,
@@ -117,7 +118,7 @@ def _track(state: MessageState, data: Event, shape: dict[str, Any]) -> MessageSt
         index = index if type(index) is int else state.blocks
         return put(replace(state, blocks=max(state.blocks, index + 1)), slot_of(data, index))
     if isinstance(data, BlockDelta) and data.op in CALL_OPS:
-        return grown(state, data)
+        return grown(state, data, len(data.text))
     if isinstance(data, BlockEnd) and (slot := find(state, data)) is not None:
         return drop(state, slot)
     if isinstance(data, Usage):
@@ -140,12 +141,12 @@ def _word(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def grown(state: MessageState, data: BlockDelta) -> MessageState:
+def grown(state: MessageState, data: Event | Plain, count: int) -> MessageState:
     """Counts the argument text that a call has had."""
     slot = find(state, data)
-    if slot is None:
+    if slot is None or not count:
         return state
-    more = replace(slot, said=slot.said + len(data.text))
+    more = replace(slot, said=slot.said + count)
     if len(state.slots) == 1:
         return replace(state, slots=(more,))
     return replace(state, slots=tuple([more if each is slot else each for each in state.slots]))

@@ -79,10 +79,20 @@ class MessageState(msgspec.Struct, frozen=True):
     usage: dict[str, Any] = {}
 
 
+class AnthropicState(msgspec.Struct, frozen=True):
+    """The writer's state: what it remembers, apart from the only thing that an ordinary argument delta changes.
+
+    `grown` are the characters that the call which `message.plain` is of has had since `message` was made.
+    """
+
+    message: MessageState
+    grown: int = 0
+
+
 Written = tuple[MessageState, Sequence[Frame]]
 
 
-def find(state: MessageState, data: Event) -> Slot | None:
+def find(state: MessageState, data: Event | Plain) -> Slot | None:
     """The open block that an event belongs to."""
     for slot in state.slots:
         if slot.block == data.block and slot.message == data.message:

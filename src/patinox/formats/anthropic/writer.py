@@ -38,6 +38,7 @@ from patinox.formats.anthropic.frames import (
 )
 from patinox.formats.anthropic.joints import CALL_OPS, counted, grown, join, message_stop, native, stopped
 from patinox.formats.anthropic.state import (
+    AnthropicState,
     MessageState,
     Plain,
     Slot,
@@ -73,60 +74,78 @@ _FAILURES = {
 class AnthropicWriter:
     """The fold. It has no state of its own."""
 
-    def initial(self, head: StreamHead) -> MessageState:
+    def initial(self, head: StreamHead) -> AnthropicState:
         """The model is told by the run, else by the stream's metadata, else it is ours."""
         model = head.metadata.get("model")
         model = model if isinstance(model, str) and model else "patinox"
-        return MessageState(stream=head.id, id=f"msg_{head.id}", model=model)
+        return AnthropicState(MessageState(stream=head.id, id=f"msg_{head.id}", model=model))
 
-    def write(self, state: MessageState, chunk: StreamChunk, assembly: Assembly) -> Written:
+    def write(
+        self, state: AnthropicState, chunk: StreamChunk, assembly: Assembly
+    ) -> tuple[AnthropicState, Sequence[Frame]]:
         """The frames of one record; none for what the dialect has no word for."""
         data = chunk.data
         kind = type(data)
         if kind is Text:
             data, kind = BlockDelta(text=data.text), BlockDelta
-        plain = state.plain
-        if plain is not None and kind is BlockDelta and _fits(plain, state, data):
-            frame = new_frame((plain.before + _encode(data.text) + plain.after, _DELTA, False))
-            return grown(state, data) if plain.op in CALL_OPS else state, (frame,)
-        if kind is End or kind is Error:
-            return _end(state, data)
-        if not isinstance(data, Event) or data.choice:
-            return state, ()
-        return _event(state, data, assembly)
+        if kind is BlockDelta and data.ext is None:
+            before = state.message
+            plain = before.plain
+            if (  # one more delta of the block that the last one was of, with nothing special about it
+                plain is not None
+                and plain.block == data.block
+                and plain.message == data.message
+                and plain.op == data.op
+                and before.joint is None
+            ):
+                made = new_frame((plain.before + _encode(data.text) + plain.after, _DELTA, False))
+                if plain.op in CALL_OPS:
+                    state = AnthropicState(before, state.grown + len(data.text))
+                return state, (made,)
+        message, frames = _written(_settled(state), data, assembly)
+        return AnthropicState(message), frames
 
-    def openers(self, state: MessageState, assembly: Assembly) -> Sequence[Frame]:
+    def openers(self, state: AnthropicState, assembly: Assembly) -> Sequence[Frame]:
         """The message, an empty block for each that is over, and the open blocks.
 
         Clients count blocks, so those that are over have to be there. A call that is under way comes with the
         arguments it had, as half of them would be no JSON.
         """
-        if state.joint is not None and state.joint.before is not None:  # half a frame has opened nothing yet
-            state = state.joint.before
-        if not state.begun:
-            return ()
-        opened = {slot.index: slot for slot in state.slots if slot.index >= 0}
-        frames = [message_start(state)]
-        for index in range(state.blocks):
-            slot = opened.get(index)
-            empty = slot is None or head(slot.of, None, None) is None
-            frames.append(block_start(state, Slot(0, None, "text") if slot is None or empty else slot, index))
-            if slot is None:
-                frames.append(stop_frame(index))
-            elif slot.said and (block := assembly.block(slot.message, slot.block)) is not None:
-                frames.append(_delta_frame(index, "input_json_delta", "partial_json", block.text[: slot.said]))
-        return frames
+        return _openers(_settled(state), assembly)
 
 
-def _fits(plain: Plain, state: MessageState, data: BlockDelta) -> bool:
-    """Whether this is one more delta of the block that the last one was of, with nothing special about it."""
-    return (
-        plain.block == data.block
-        and plain.message == data.message
-        and plain.op == data.op
-        and data.ext is None
-        and state.joint is None
-    )
+def _openers(state: MessageState, assembly: Assembly) -> Sequence[Frame]:
+    if state.joint is not None and state.joint.before is not None:  # half a frame has opened nothing yet
+        state = state.joint.before
+    if not state.begun:
+        return ()
+    opened = {slot.index: slot for slot in state.slots if slot.index >= 0}
+    frames = [message_start(state)]
+    for index in range(state.blocks):
+        slot = opened.get(index)
+        empty = slot is None or head(slot.of, None, None) is None
+        frames.append(block_start(state, Slot(0, None, "text") if slot is None or empty else slot, index))
+        if slot is None:
+            frames.append(stop_frame(index))
+        elif slot.said and (block := assembly.block(slot.message, slot.block)) is not None:
+            frames.append(_delta_frame(index, "input_json_delta", "partial_json", block.text[: slot.said]))
+    return frames
+
+
+def _settled(state: AnthropicState) -> MessageState:
+    """All that is remembered, in one."""
+    message = state.message
+    if not state.grown or message.plain is None:
+        return message
+    return grown(message, message.plain, state.grown)
+
+
+def _written(state: MessageState, data: Any, assembly: Assembly) -> Written:
+    if type(data) is End or type(data) is Error:
+        return _end(state, data)
+    if not isinstance(data, Event) or data.choice:
+        return state, ()
+    return _event(state, data, assembly)
 
 
 def _event(state: MessageState, data: Event, assembly: Assembly) -> Written:
@@ -196,7 +215,7 @@ def _own_delta(state: MessageState, data: BlockDelta, _assembly: Assembly) -> Wr
         state, frames = open_block(state, slot, slot)
         slot = find(state, data) or slot
     if data.op in CALL_OPS:
-        state = grown(state, data)
+        state = grown(state, data, len(data.text))
     if data.op in CALL_OPS or data.op == "text.append":
         before, after = _around(slot.index, kind, key)
         state = replace(state, plain=Plain(data.message, data.block, data.op, before, after))

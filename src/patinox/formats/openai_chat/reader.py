@@ -32,14 +32,16 @@ _UNNAMED = frozenset({"", "message"})
 
 
 class _Pattern(msgspec.Struct, frozen=True):
-    """A frame that was parsed before: what stands around its delta's text, and whose text it is.
+    """An event that was parsed before: the bytes around what its delta's text says, and whose text it is.
 
-    With a `gap`, the characters after that are another string, OpenAI's `obfuscation`.
+    `head` and `tail` are all of the event but what stands between the quotes, so that whatever is read as a string
+    there is the text of one whole event. With a `gap`, what stands after that is another string, OpenAI's
+    `obfuscation`.
     """
 
-    before: str
-    gap: str
-    after: str
+    head: bytes
+    gap: bytes
+    tail: bytes
     message: int
     choice: int
     block: int
@@ -66,6 +68,9 @@ class OpenAIChatReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
+        if self._patterns and self._parser.is_idle(len(data)) and (delta := self._recognised(data)) is not None:
+            self._parser.offset += len(data)
+            return [delta]
         whole = self._parser.whole(data)
         if whole is not None:
             return self._payload(whole.data, whole.event)
@@ -110,13 +115,18 @@ class OpenAIChatReader:
     # one frame
 
     def _payload(self, text: str, event: str) -> list[Any]:
-        if not event:
-            for pattern in self._patterns:
-                if text.startswith(pattern.before) and text.endswith(pattern.after):
-                    delta = _matched(pattern, text)
-                    if delta is not None:
-                        return [delta]
+        if self._patterns and not event and (delta := self._recognised(_event(text))) is not None:
+            return [delta]
         return [*self._whole(text, event)]
+
+    def _recognised(self, data: bytes) -> BlockDelta | None:
+        """The delta of a whole event that is like one before it; None for any other."""
+        for pattern in self._patterns:
+            if data.startswith(pattern.head) and data.endswith(pattern.tail):
+                delta = _matched(pattern, data)
+                if delta is not None:
+                    return delta
+        return None
 
     def _whole(self, text: str, event: str) -> Sequence[Any]:
         if text.lstrip().startswith("[DONE]"):
@@ -215,13 +225,19 @@ class OpenAIChatReader:
         assert isinstance(delta, BlockDelta)
         if self._patience <= 0 or delta.block is None or not once.keys() <= {"obfuscation"}:
             return
+        if "\n" in text or "\r" in text:  # an event of several lines, or that would be one of several
+            return
         around = _around(text, delta.text, once.get("obfuscation"))
         probe = {**(self._envelope or {}), **dict.fromkeys(once, ""), "choices": choices}
         if around is None or _decode('{"$":0}'.join(around[:2]) + ('""' if once else "") + around[2]) != probe:
             self._patience -= 1
             return
         parts = self._choices.arguments(delta)
-        pattern = _Pattern(*around, delta.message, delta.choice, delta.block, delta.op, parts)
+        before, gap, after = (piece.encode() for piece in around)
+        if gap:
+            gap = b'"' + gap + b'"'
+        head, tail = b"data: " + before + b'"', b'"' + after + b"\n\n"
+        pattern = _Pattern(head, gap, tail, delta.message, delta.choice, delta.block, delta.op, parts)
         self._patterns = [*self._patterns[1 - _PATTERNS :], pattern]
 
     # endings
@@ -266,17 +282,22 @@ def _joined(events: list[Any], ext: dict[str, Any]) -> list[Any]:
     return events
 
 
-def _matched(pattern: _Pattern, text: str) -> BlockDelta | None:
-    start, stop, gap = len(pattern.before), len(text) - len(pattern.after), pattern.gap
+def _event(text: str) -> bytes:
+    """The event as providers write it."""
+    return b"data: " + text.encode() + b"\n\n"
+
+
+def _matched(pattern: _Pattern, data: bytes) -> BlockDelta | None:
+    start, stop, gap = len(pattern.head) - 1, 1 - len(pattern.tail), pattern.gap
     ext = None
     try:
         if gap:
             # Wherever it is found: if both sides of it are JSON strings, the frame is what the pattern says.
-            middle = text.find(gap, start)
-            ext = {DIALECT: {"once": {"obfuscation": _decode_string(text[middle + len(gap) : stop])}}}
-            stop = middle
-        said = _decode_string(text[start:stop])
-    except msgspec.DecodeError:
+            middle = data.find(gap, start)
+            ext = {DIALECT: {"once": {"obfuscation": _decode_string(data[middle + len(gap) - 1 : stop])}}}
+            stop = middle + 1
+        said = _decode_string(data[start:stop])
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if not said:
         return None

@@ -85,7 +85,10 @@ class OpenAIChatWriter:
         data = chunk.data
         kind = type(data)
         if kind is BlockDelta and data.ext is None and state.joint is None:
-            return _delta(state, data)
+            for plain in state.plains:
+                if plain.block == data.block and plain.message == data.message and plain.op == data.op:
+                    return state, (new_frame((plain.before + _encode(data.text) + plain.after, "", False)),)
+            return _own_delta(state, data)
         if kind is Text:
             data = BlockDelta(text=data.text)
         elif kind is End or kind is Error:

@@ -18,25 +18,31 @@ from patinox.formats.openai_responses.shapes import DIALECT, HOLE
 _decode = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
-_HOLE_KEY = f'"{HOLE}"'
+_HOLE_KEY = f'"{HOLE}"'.encode()
 _PATTERNS = 4
 _PATIENCE = 32
 _PROBE = 987_654_321  # a sequence number that no frame has
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """What stands before a delta's text, between it and `obfuscation` (nothing where there is none), and after.
+    """The bytes of a delta's event but for what its number, its text and its padding say. `part` is whose delta it is.
 
-    `opening` or `closing` is in two pieces where the sequence number stands between them. `message` and `part` say
-    whose delta it is.
+    `opening` or `closing` is in two pieces where the sequence number stands between them. All that is not between the
+    quotes of the text and of `obfuscation` (no `gap`: there is none) is in the pieces, so that whatever is read as a
+    string there is the text of one whole event.
     """
 
-    event: str
-    opening: tuple[str, ...]
-    gap: str
-    closing: tuple[str, ...]
+    opening: tuple[bytes, ...]
+    gap: bytes
+    closing: tuple[bytes, ...]
     message: int
     part: Part
+
+
+def event_of(text: str, event: str) -> bytes:
+    """An event as providers write it."""
+    head = f"event: {event}\ndata: " if event else "data: "
+    return f"{head}{text}\n\n".encode()
 
 
 class Patterns:
@@ -46,22 +52,25 @@ class Patterns:
         self._known: list[Pattern] = []
         self._patience = _PATIENCE
 
+    @property
+    def any(self) -> bool:
+        """Whether anything would be recognised."""
+        return bool(self._known)
+
     def clear(self) -> None:
         """Forgets all."""
         if self._known:
             self._known = []
 
-    def match(self, text: str, event: str, number: int) -> BlockDelta | None:
-        """The delta of a frame that is like one before it and has this number; None for any other."""
+    def match(self, data: bytes, number: int) -> BlockDelta | None:
+        """The delta of a whole event that is like one before it and has this number; None for any other."""
         for pattern in self._known:
-            if event != pattern.event:
-                continue
             opening, closing = pattern.opening, pattern.closing
-            before = f"{opening[0]}{number}{opening[1]}" if len(opening) == 2 else opening[0]
-            if text.startswith(before):
-                after = f"{closing[0]}{number}{closing[1]}" if len(closing) == 2 else closing[0]
-                if text.endswith(after):
-                    delta = _matched(pattern, text[len(before) : len(text) - len(after)])
+            before = opening[0] if len(opening) == 1 else b"%b%d%b" % (opening[0], number, opening[1])
+            if data.startswith(before):
+                after = closing[0] if len(closing) == 1 else b"%b%d%b" % (closing[0], number, closing[1])
+                if data.endswith(after):
+                    delta = _matched(pattern, data, len(before) - 1, 1 - len(after))
                     if delta is not None:
                         return delta
         return None
@@ -71,26 +80,29 @@ class Patterns:
         once = delta.ext[DIALECT]["once"] if delta.ext else {}
         if self._patience <= 0 or not once.keys() <= {"obfuscation"}:
             return
+        if "\n" in text or "\r" in text:  # an event of several lines, or that would be one of several
+            return
         cut = _cut(text, number, delta.text, once.get("obfuscation"))
         if cut is None or _decode(_sample(*cut)) != _probe(part, number, once):
             self._patience -= 1
             return
-        opening, gap, closing = cut
-        pattern = Pattern(event, opening, gap, closing, delta.message, part)
+        opening, gap, closing = _quoted(event, *cut)
+        pattern = Pattern(opening, gap, closing, delta.message, part)
         self._known = [*self._known[1 - _PATTERNS :], pattern]
 
 
-def _matched(pattern: Pattern, middle: str) -> BlockDelta | None:
-    if _HOLE_KEY in middle:
+def _matched(pattern: Pattern, data: bytes, start: int, stop: int) -> BlockDelta | None:
+    if data.find(_HOLE_KEY, start) >= 0:
         return None
-    ext = None
+    gap, ext = pattern.gap, None
     try:
-        if pattern.gap:
+        if gap:
             # Wherever it is found: if both sides of it are JSON strings, the frame is what the pattern says.
-            middle, _, padding = middle.partition(pattern.gap)
-            ext = {DIALECT: {"once": {"obfuscation": _decode_string(padding)}}}
-        said = _decode_string(middle)
-    except msgspec.DecodeError:
+            middle = data.find(gap, start)
+            ext = {DIALECT: {"once": {"obfuscation": _decode_string(data[middle + len(gap) - 1 : stop])}}}
+            stop = middle + 1
+        said = _decode_string(data[start:stop])
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     if not said:
         return None
@@ -99,7 +111,9 @@ def _matched(pattern: Pattern, middle: str) -> BlockDelta | None:
     return BlockDelta(message=pattern.message, block=part.block, op=part.op, text=said, ext=ext)
 
 
-_Cut = tuple[tuple[str, ...], str, tuple[str, ...]]
+_Pieces = tuple[str, ...]
+_Bytes = tuple[bytes, ...]
+_Cut = tuple[_Pieces, str, _Pieces]
 
 
 def _cut(text: str, number: int | None, said: str, padding: Any) -> _Cut | None:
@@ -120,6 +134,16 @@ def _cut(text: str, number: int | None, said: str, padding: Any) -> _Cut | None:
     if 0 <= at < start:
         return (opening[:at], opening[past:]), gap, (closing,)
     return ((opening,), gap, (closing[: at - end], closing[past - end :])) if at >= end else None
+
+
+def _quoted(event: str, opening: _Pieces, gap: str, closing: _Pieces) -> tuple[_Bytes, bytes, _Bytes]:
+    """The pieces as a pattern has them: with the quotes of the strings between them, and the rest of the event."""
+    opened, closed = [piece.encode() for piece in opening], [piece.encode() for piece in closing]
+    opened[0] = event_of("", event)[:-2] + opened[0]
+    opened[-1] += b'"'
+    closed[0] = b'"' + closed[0]
+    closed[-1] += b"\n\n"
+    return tuple(opened), f'"{gap}"'.encode() if gap else b"", tuple(closed)
 
 
 def _sample(opening: tuple[str, ...], gap: str, closing: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from patinox.core.events import BlockDelta, Event, FinishReason, MessageEnd, Mes
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
 from patinox.formats.openai_responses.items import ItemsReader, Part, joined
-from patinox.formats.openai_responses.patterns import Patterns
+from patinox.formats.openai_responses.patterns import Patterns, event_of
 from patinox.formats.openai_responses.shapes import DIALECT, HOLE, hole
 from patinox.formats.openai_responses.tables import DELTAS, DONES, REASONS, Growing, read_error, read_usage
 
@@ -50,9 +50,15 @@ class OpenAIResponsesReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
+        if self._patterns.any and self._parser.is_idle(len(data)):
+            delta = self._patterns.match(data, self._next)
+            if delta is not None:
+                self._parser.offset += len(data)
+                self._next += self._numbered
+                return [delta]
         whole = self._parser.whole(data)
         if whole is not None:
-            return self._text(whole.data, whole.event)
+            return [*self._whole(whole.data, whole.event)]
         out: list[Any] = []
         for event in self._parser.feed(data):
             out += self._text(event.data, event.event)
@@ -85,7 +91,7 @@ class OpenAIResponsesReader:
     # one frame
 
     def _text(self, text: str, event: str) -> list[Any]:
-        delta = self._patterns.match(text, event, self._next)
+        delta = self._patterns.match(event_of(text, event), self._next) if self._patterns.any else None
         if delta is not None:
             self._next += self._numbered
             return [delta]

@@ -40,6 +40,7 @@ _NUMBER_TEXT = "\0$number$"
 _TEXT = b'"\\u0000$text$"'
 _TEXT_TEXT = "\0$text$"
 _PLAINS = 4
+_NOTHING: dict[str, Any] = {}
 _KEYS: dict[str, type | tuple[type, ...]] = {
     "frame": dict, "once": dict, "set": dict, "item": int, "seq": int, "named": bool, "event": str, "hold": bool,
     "raw": bool,
@@ -66,9 +67,12 @@ class OpenAIResponsesWriter:
         data = chunk.data
         kind = type(data)
         if kind is BlockDelta and not data.more and state.core.joint is None:
-            plain = _like_the_last(state.core, data)
-            if plain is not None:
-                return _plain(state, plain, data.text, data.ext[DIALECT]["once"] if data.ext else None)
+            for plain in state.core.plains:
+                if plain.block == data.block and plain.message == data.message and plain.op == data.op:
+                    once = _only_once(data.ext, plain) if data.ext is not None else _NOTHING
+                    if once is not None:
+                        return _plain(state, plain, data.text, once)
+                    break
         if kind is End or kind is Error:
             return endings.end(state, data, assembly, _flush)
         if kind is Text:
@@ -136,26 +140,18 @@ def _delta(state: ResponsesState, data: BlockDelta, assembly: Assembly, once: di
     return _first_delta(state, data, assembly, once)
 
 
-def _like_the_last(core: Core, data: BlockDelta) -> Plain | None:
-    """The frame of the block's last delta, if this one's differs from it in nothing but text and what it says once."""
-    for plain in core.plains:
-        if plain.block == data.block and plain.message == data.message and plain.op == data.op:
-            if data.ext is None:
-                return plain
-            own = data.ext.get(DIALECT) if len(data.ext) == 1 else None
-            once = own.get("once") if type(own) is dict and len(own) == 1 else None
-            return plain if type(once) is dict and plain.keys.isdisjoint(once) else None
-    return None
+def _only_once(ext: dict[str, Any], plain: Plain) -> dict[str, Any] | None:
+    """What the frame of an ordinary delta says once; None if it differs from the block's last one in more than that."""
+    own = ext.get(DIALECT) if len(ext) == 1 else None
+    once = own.get("once") if type(own) is dict and len(own) == 1 else None
+    return once if type(once) is dict and plain.keys.isdisjoint(once) else None
 
 
 def _plain(state: ResponsesState, plain: Plain, text: str, once: dict[str, Any] | None) -> Written:
     sequence, core = state.sequence, state.core
     number = b"%d" % sequence if core.numbered else b""
-    if once:
-        rest = (plain.after[:-1], b",", _encode(once)[1:])
-        body = b"".join((plain.before, number, plain.between, _encode(text), *rest))
-    else:
-        body = b"".join((plain.before, number, plain.between, _encode(text), plain.after))
+    after = plain.after[:-1] + b"," + _encode(once)[1:] if once else plain.after
+    body = plain.before + number + plain.between + _encode(text) + after
     return ResponsesState(sequence + core.numbered, core), (new_frame((body, plain.event, False)),)
 
 
