@@ -25,6 +25,8 @@ DIALECT = "anthropic"
 
 _decode = msgspec.json.Decoder().decode
 
+_NESTED = frozenset({dict, list})
+
 REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -115,9 +117,9 @@ def fill(shape: Any, payloads: Sequence[Any]) -> Any:
         if type(hole := shape.get("$")) is int and shape.keys() <= {"$", "json"}:
             payload = payloads[hole] if hole < len(payloads) else None
             return _parsed(payload) if shape.get("json") else payload
-        return {key: fill(value, payloads) if value else value for key, value in shape.items()}
+        return {key: fill(value, payloads) if type(value) in _NESTED else value for key, value in shape.items()}
     if type(shape) is list:
-        return [fill(value, payloads) for value in shape]
+        return [fill(value, payloads) if type(value) in _NESTED else value for value in shape]
     return shape
 
 

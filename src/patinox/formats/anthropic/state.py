@@ -162,9 +162,10 @@ def open_block(state: MessageState, slot: Slot, old: Slot | None = None) -> Writ
     """A block begins on the wire. What was open before it ends; calls don't, more of them may be to come."""
     state, frames = begin(state)
     state, closed = close(state, calls=False)
-    begun = replace(slot, index=state.blocks)
-    state = put(replace(state, blocks=state.blocks + 1), begun, old)
-    return state, (*frames, *closed, block_start(state, slot, begun.index))
+    index = state.blocks
+    slots = (*[item for item in state.slots if item is not old], replace(slot, index=index))
+    state = replace(state, blocks=index + 1, slots=slots, plain=None)
+    return state, (*frames, *closed, block_start(state, slot, index))
 
 
 def close(state: MessageState, *, calls: bool = True) -> Written:

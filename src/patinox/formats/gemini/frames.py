@@ -35,6 +35,8 @@ USAGE = "usageMetadata"
 USED = {"$": "usage"}
 """Stands in the envelope where the frames have a usage."""
 
+_NESTED = frozenset({dict, list})
+
 REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
@@ -103,9 +105,9 @@ def fill(shape: Any, payloads: Sequence[Any]) -> Any:
     if type(shape) is dict:
         if type(hole := shape.get("$")) is int:
             return _part(shape, payloads[hole] if hole < len(payloads) else None)
-        return {key: fill(value, payloads) if value else value for key, value in shape.items()}
+        return {key: fill(value, payloads) if type(value) in _NESTED else value for key, value in shape.items()}
     if type(shape) is list:
-        return [fill(value, payloads) for value in shape]
+        return [fill(value, payloads) if type(value) in _NESTED else value for value in shape]
     return shape
 
 

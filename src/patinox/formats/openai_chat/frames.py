@@ -27,6 +27,8 @@ DIALECT = "openai-chat"
 
 _SHAPES = 16  # how many blocks' shapes are remembered; reader and writer must forget alike
 
+_NESTED = frozenset({dict, list})
+
 REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "end_turn": "stop",
@@ -72,9 +74,9 @@ def fill(shape: Any, payloads: Sequence[Any]) -> Any:
             return payloads[hole] if hole < len(payloads) else None
         if len(shape) == 1 and type(hole) is list and len(hole) == 2 and hole[0] == "nested":
             return nested(fill({"$": hole[1]}, payloads))
-        return {key: fill(value, payloads) if value else value for key, value in shape.items()}
+        return {key: fill(value, payloads) if type(value) in _NESTED else value for key, value in shape.items()}
     if type(shape) is list:
-        return [fill(value, payloads) for value in shape]
+        return [fill(value, payloads) if type(value) in _NESTED else value for value in shape]
     return shape
 
 

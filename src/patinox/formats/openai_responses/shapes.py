@@ -33,6 +33,7 @@ from patinox.incremental.assembler import AssembledBlock, Assembly
 DIALECT = "openai-responses"
 HOLE = "$"
 
+_NESTED = frozenset({dict, list})
 _encode = msgspec.json.Encoder().encode
 
 
@@ -55,9 +56,9 @@ def fill(shape: Any, sources: Sources) -> Any:
     if type(shape) is dict:
         if len(shape) == 1 and HOLE in shape:
             return _filled(shape[HOLE], sources)
-        return {key: fill(value, sources) if value else value for key, value in shape.items()}
+        return {key: fill(value, sources) if type(value) in _NESTED else value for key, value in shape.items()}
     if type(shape) is list:
-        return [fill(value, sources) for value in shape]
+        return [fill(value, sources) if type(value) in _NESTED else value for value in shape]
     return shape
 
 
@@ -146,7 +147,9 @@ _BLOCK: dict[str, Callable[[AssembledBlock], Any]] = {
 
 
 def _response(sources: Sources, changes: dict[str, Any], gone: list[str]) -> dict[str, Any]:
-    kept = {key: value for key, value in sources.response.items() if key not in gone}
+    kept = sources.response
+    if gone:
+        kept = {key: value for key, value in kept.items() if key not in gone}
     return {**kept, **{key: fill(value, sources) for key, value in changes.items()}}
 
 

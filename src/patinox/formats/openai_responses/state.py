@@ -107,15 +107,11 @@ def numbered(sequence: int, core: Core, bodies: Sequence[Mapping[str, Any]]) -> 
     frames = []
     for body in bodies:
         name = body.get("type", "")
-        frames.append(Frame(_encode(_with_number(body, sequence, core)), event_name(name, core)))
+        if core.numbered:
+            body = {"type": name or None, "sequence_number": sequence, **body}
+        frames.append(Frame(_encode(body), event_name(name, core)))
         sequence += core.numbered
     return ResponsesState(sequence, core), frames
-
-
-def _with_number(body: Mapping[str, Any], sequence: int, core: Core) -> Mapping[str, Any]:
-    if not core.numbered:
-        return body
-    return {"type": body.get("type"), "sequence_number": sequence, **body}
 
 
 def event_name(name: Any, core: Core) -> str:

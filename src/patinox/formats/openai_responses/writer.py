@@ -200,11 +200,12 @@ def _join(state: ResponsesState, data: Event, assembly: Assembly) -> Written:
         known = core.slots.get(slot_key(data.message, data.block))
         if known is not None and known.shape is not None:
             return _once(state, data, known.shape, ext["once"], assembly)
-    joint = core.joint or Joint(ext)
-    joint, core = _gather(joint, core, data)
+    joint, core = _gather(core.joint or Joint(ext), core, data)
     if data.more:
         return ResponsesState(state.sequence, replace(core, joint=joint)), ()
-    return _whole(ResponsesState(state.sequence, replace(core, joint=None)), joint, assembly)
+    if core.joint is not None:
+        core = replace(core, joint=None)
+    return _whole(ResponsesState(state.sequence, core), joint, assembly)
 
 
 def _once(
@@ -227,27 +228,26 @@ def _ext(data: Event) -> dict[str, Any]:
 
 
 def _gather(joint: Joint, core: Core, data: Event) -> tuple[Joint, Core]:
-    joint = replace(joint, events=joint.events + 1, slot="")
+    """The frame with the event in it, and what else the event changes."""
+    payloads, slot, name, value = joint.payloads, "", joint.name, joint.value
     if isinstance(data, BlockDelta):
-        payloads = (*joint.payloads, _payload(data))
-        return replace(joint, payloads=payloads, slot=slot_key(data.message, data.block)), core
-    if isinstance(data, Usage):
-        core = replace(core, usage=own.counted(core.usage, data))
-        return replace(joint, payloads=(*joint.payloads, data.raw)), core
-    if isinstance(data, BlockStart):
-        slot = Slot(of=data.of, message=data.message, block=data.block, name=data.name, call_id=data.call_id)
+        payloads, slot = (*payloads, _payload(data)), slot_key(data.message, data.block)
+    elif isinstance(data, BlockStart):
+        begun = Slot(of=data.of, message=data.message, block=data.block, name=data.name, call_id=data.call_id)
         runs = core.bare_runs + (data.of == "text" and own.bare_key(core) in core.slots)
-        slots = {**core.slots, slot_key(data.message, data.block): slot}
-        core = replace(core, slots=slots, bare_runs=runs)
+        core = replace(core, slots={**core.slots, slot_key(data.message, data.block): begun}, bare_runs=runs)
     elif isinstance(data, BlockEnd):
         core = outputs.ended(core, slot_key(data.message, data.block))
+    elif isinstance(data, Native):
+        name, value = data.event, data.value
+    elif isinstance(data, Usage):
+        core = replace(core, usage=own.counted(core.usage, data))
+        payloads = (*payloads, data.raw)
     elif isinstance(data, RunStart):
         core = replace(core, model=data.model or core.model)
-    elif isinstance(data, Native):
-        joint = replace(joint, name=data.event, value=data.value)
     elif not isinstance(data, MessageStart):
         core = own.noted(core, data)
-    return joint, core
+    return Joint(joint.ext, payloads, joint.events + 1, slot, name, value), core
 
 
 def _payload(data: BlockDelta) -> Any:
@@ -261,13 +261,15 @@ def _payload(data: BlockDelta) -> Any:
 
 def _whole(state: ResponsesState, joint: Joint, assembly: Assembly) -> Written:
     """Writes a frame that is whole, or holds it."""
+    if not state.core.held and "hold" not in joint.ext:
+        return _frame(state, joint, assembly)
     frames: Sequence[Frame] = ()
     if state.core.held and "set" in joint.ext:  # another response begins: the one before it is over
         state, frames = _flush(state, state.core.held, assembly)
     if state.core.held or joint.ext.get("hold"):
         core = state.core
         return ResponsesState(state.sequence, replace(core, held=(*core.held, joint))), frames
-    state, made = _flush(state, (joint,), assembly)
+    state, made = _frame(state, joint, assembly)
     return state, (*frames, *made)
 
 
@@ -345,12 +347,12 @@ def _remember(core: Core, key: str, shape: dict[str, Any]) -> Core:
 
 def _placed(core: Core, index: int) -> Core:
     """Blocks that began in this frame belong to its item."""
-    fresh = {key: slot for key, slot in core.slots.items() if slot.index < 0 and not slot.own}
+    fresh = [(key, slot) for key, slot in core.slots.items() if slot.index < 0 and not slot.own]
     if not fresh:
         return core
     part = sum(slot.index == index for slot in core.slots.values())
     placed = {}
-    for key, slot in fresh.items():
+    for key, slot in fresh:
         text = ("text", slot.message, slot.block)
         placed[key] = replace(slot, index=index, part=part, text=text)
         part += slot.of in BY_BLOCK
