@@ -80,11 +80,12 @@ FRAMES = fields(
     other=VALUES,
 )
 PLAIN = st.builds(
-    lambda text, pad, index: {
-        "id": "c1",
+    lambda frame_id, text, pad, index: {
+        "id": frame_id,
         "choices": [{"index": index, "delta": {"content": text}, "finish_reason": None}],
         **({"obfuscation": pad} if pad is not None else {}),
     },
+    st.sampled_from(["c1", "c1", "c2", 'c","id":"']),
     FEW,
     FEW | st.none(),
     st.sampled_from([0, 2]),
@@ -143,6 +144,17 @@ def test_a_delta_like_the_one_before_it_is_read_without_its_frame_being_parsed(m
     monkeypatch.delattr(type(reader), "_payload")
 
     assert reader.feed(pieces[2].removesuffix(DONE)) == [BlockDelta(message=0, block=0, text="c")]
+
+
+def test_a_delta_with_an_id_of_its_own_is_read_without_its_frame_being_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = OPENAI_CHAT.reader()
+    pieces = [sse([{"id": f"c{text}", "choices": [{"index": 0, "delta": {"content": text}}]}]) for text in "abc"]
+    for piece in pieces[:2]:
+        reader.feed(piece.removesuffix(DONE))
+    monkeypatch.delattr(type(reader), "_payload")
+
+    (delta,) = reader.feed(pieces[2].removesuffix(DONE))
+    assert delta == BlockDelta(message=0, block=0, text="c", ext={"openai-chat": {"set": {"id": "cc"}}})
 
 
 @given(STREAMS, st.lists(st.integers(0, 5_000), max_size=6))

@@ -53,7 +53,7 @@ def encode_frame(data: bytes, event: str) -> bytes:
     """One event of a dialect's frame: `encode_event(data, event=event)`, faster for what nearly all are."""
     if _LF in data or _CR in data:
         return encode_event(data, event=event)
-    return (_head(event) if event else b"data: ") + data + b"\n\n"
+    return b"data: " + data + b"\n\n" if not event else _head(event) + data + b"\n\n"
 
 
 @lru_cache(256)

@@ -86,6 +86,7 @@ class StreamTransformer:
         self._reader = self.source.reader()
         self._writer = self.target.writer
         self._encode = _framing(self.target)
+        self._is_plain = self._encode is _events  # one frame, which is what there nearly always is, is framed at once
         self._head = head
         self._state: Any = None
         self._waiting: list[Any] = []
@@ -99,7 +100,7 @@ class StreamTransformer:
         self._problems: list[str] = []
         self._problem_count = 0
         self._ending: End | Error | None = None
-        self._is_recognised = self._has_natives = False
+        self._is_recognised = self._has_natives = self._is_flowing = False
         self._outcome = Outcome.COMPLETE
         self._broken_off: End | None = None
 
@@ -140,7 +141,10 @@ class StreamTransformer:
         Raises `FramingError` with the offset for what the source's framing forbids, after everything before it was
         returned; `TooLarge` when a whole answer is longer than `max_bytes`. `abort` then ends the output honestly.
         """
-        return self._written(self._reader.feed(data))
+        items = self._reader.feed(data)
+        if self._is_flowing and len(items) == 1 and not self._reader.problems:
+            return self._record(items[0])
+        return self._written(items)
 
     def feed_frame(self, value: Any, event: str = "") -> bytes:
         """The same for one frame that is parsed already, as an SDK hands it out."""
@@ -224,16 +228,12 @@ class StreamTransformer:
     def _written(self, items: Sequence[Any]) -> bytes:
         if not items:
             return b""
-        if len(items) == 1 and self._is_recognised and self._state is not None:
-            made = self._record(items[0])
-            if self._reader.problems:
-                self._note_problems()
-            return made
         if not self._is_recognised:
             self._is_recognised = any(type(item) not in _SAYS_LITTLE for item in items)
             self._has_natives = self._has_natives or any(type(item) is Native for item in items)
         if self._state is None:
             items = self._begun(items)
+        self._is_flowing = self._is_recognised and self._state is not None
         made = b"".join([self._record(item) for item in items])
         if self._reader.problems:
             self._note_problems()
@@ -283,6 +283,9 @@ class StreamTransformer:
         if not frames:
             return b""
         self._frames += len(frames)
+        if self._is_plain and len(frames) == 1:
+            payload, event, bare = frames[0]
+            return payload if bare else encode_frame(payload, event)
         return self._encode(chunk, frames)
 
     def _note_problems(self) -> None:
@@ -313,9 +316,6 @@ def _framing(format_: Format[Any]) -> Encode:
 
 
 def _events(_chunk: StreamChunk, frames: Sequence[Frame]) -> bytes:
-    if len(frames) == 1:
-        data, event, bare = frames[0]
-        return data if bare else encode_frame(data, event)
     return b"".join([frame.data if frame.bare else encode_event(frame.data, event=frame.event) for frame in frames])
 
 

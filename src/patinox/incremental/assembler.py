@@ -171,8 +171,8 @@ class Assembly:
 
     def apply(self, chunk: StreamChunk) -> None:
         """Takes the next chunk of the log."""
-        self.size_bytes += len(chunk.payload)
-        if self.size_bytes > self._max_bytes or self.overflowed:
+        self.size_bytes = size_bytes = self.size_bytes + len(chunk.payload)
+        if size_bytes > self._max_bytes or self.overflowed:
             self.overflowed = True
             return
         data = chunk.data

@@ -38,7 +38,7 @@ from patinox.formats.anthropic.state import (
     replace,
     slot_of,
 )
-from patinox.formats.base import Frame
+from patinox.formats.base import Frame, new_frame
 
 _encode = msgspec.json.Encoder().encode
 
@@ -78,7 +78,7 @@ def join(state: MessageState, data: Event) -> Written:
     body = fill(joint.frame, joint.payloads)
     if isinstance(data, MessageEnd):
         return replace(state, stop=body, stop_event=joint.event), flushed
-    return state, (*flushed, Frame(_encode(body), joint.event))
+    return state, (*flushed, new_frame((_encode(body), joint.event, False)))
 
 
 def _outside(state: MessageState) -> MessageState:

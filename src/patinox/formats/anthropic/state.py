@@ -9,7 +9,7 @@ import msgspec
 
 from patinox.core.events import BlockStart, Event
 from patinox.formats.anthropic.frames import CALLS, head, write_usage
-from patinox.formats.base import Frame
+from patinox.formats.base import Frame, new_frame
 
 _encode = msgspec.json.Encoder().encode
 replace = msgspec.structs.replace
@@ -118,12 +118,12 @@ def slot_of(data: BlockStart, index: int = -1) -> Slot:
 
 def frame(body: dict[str, Any], event: str = "") -> Frame:
     """A frame, named by its type."""
-    return Frame(_encode(body), event or str(body.get("type", "")))
+    return new_frame((_encode(body), event or str(body.get("type", "")), False))
 
 
 def stop_frame(index: int) -> Frame:
     """The end of a block."""
-    return Frame(b'{"type":"content_block_stop","index":%d}' % index, "content_block_stop")
+    return new_frame((b'{"type":"content_block_stop","index":%d}' % index, "content_block_stop", False))
 
 
 def message_start(state: MessageState) -> Frame:

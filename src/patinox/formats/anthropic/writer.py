@@ -219,6 +219,7 @@ def _own_delta(state: MessageState, data: BlockDelta, _assembly: Assembly) -> Wr
     if data.op in CALL_OPS or data.op == "text.append":
         before, after = _around(slot.index, kind, key)
         state = replace(state, plain=Plain(data.message, data.block, data.op, before, after))
+        return state, (*frames, new_frame((before + _encode(value) + after, _DELTA, False)))
     return state, (*frames, _delta_frame(slot.index, kind, key, value))
 
 

@@ -11,6 +11,7 @@ there on `whole` is false, and only `value` has all the arguments.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ _decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
 _STEP = re.compile(r"""\.([^.\[\]]+)|\[([0-9]{1,9})\]|\['((?:[^'\\]|\\.)*)'\]|\["((?:[^"\\]|\\.)*)"\]""")
+_SHORT = 256  # characters; longer paths are not remembered
 _VALUES = ("stringValue", "numberValue", "boolValue", "nullValue")
 
 Step = str | int
@@ -148,10 +150,8 @@ class PartialArguments:
         return closed
 
 
-def parse_path(text: Any) -> Path | None:
-    """The steps of a JSON path of names and indices (RFC 9535 §2.3.1 and §2.3.3); None for any other."""
-    if not isinstance(text, str) or not text.startswith("$"):
-        return None
+@lru_cache(256)
+def _parsed(text: str) -> Path | None:
     steps: list[Step] = []
     at = 1
     while at < len(text):
@@ -161,6 +161,13 @@ def parse_path(text: Any) -> Path | None:
         steps.append(_step(*match.groups()))
         at = match.end()
     return tuple(steps) if steps and isinstance(steps[0], str) else None
+
+
+def parse_path(text: Any) -> Path | None:
+    """The steps of a JSON path of names and indices (RFC 9535 §2.3.1 and §2.3.3); None for any other."""
+    if not isinstance(text, str) or not text.startswith("$"):
+        return None
+    return _parsed(text) if len(text) <= _SHORT else _parsed.__wrapped__(text)
 
 
 def _step(name: str | None, index: str | None, single: str | None, double: str | None) -> Step:

@@ -13,15 +13,24 @@ from typing import Any
 import msgspec
 
 from patinox.core.chunks import End, Error, Outcome
-from patinox.core.events import BlockDelta, DeltaOp, Event, Native, RunEnd, RunStart
+from patinox.core.events import BlockDelta, Event, Native, RunEnd, RunStart
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
-from patinox.formats.literals import only_place
 from patinox.formats.openai_chat.choices import ChoicesReader
 from patinox.formats.openai_chat.frames import DIALECT, read_usage, remember
+from patinox.formats.openai_chat.patterns import (
+    Around,
+    Pattern,
+    around_id,
+    around_padded,
+    delta_of,
+    event_of,
+    matched,
+    pattern_of,
+    with_id,
+)
 
 _decode = msgspec.json.Decoder().decode
-_decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 _put = msgspec.structs.force_setattr  # only on events that were made here and nobody has seen yet
 
@@ -29,24 +38,6 @@ _ONCE = ("x_groq", "obfuscation")
 _PATTERNS = 4
 _PATIENCE = 32
 _UNNAMED = frozenset({"", "message"})
-
-
-class _Pattern(msgspec.Struct, frozen=True):
-    """An event that was parsed before: the bytes around what its delta's text says, and whose text it is.
-
-    `head` and `tail` are all of the event but what stands between the quotes, so that whatever is read as a string
-    there is the text of one whole event. With a `gap`, what stands after that is another string, OpenAI's
-    `obfuscation`.
-    """
-
-    head: bytes
-    gap: bytes
-    tail: bytes
-    message: int
-    choice: int
-    block: int
-    op: DeltaOp
-    arguments: list[str] | None  # where a tool call's argument text is gathered
 
 
 class OpenAIChatReader:
@@ -58,7 +49,7 @@ class OpenAIChatReader:
         self._choices = ChoicesReader(self.problems)
         self._envelope: dict[str, Any] | None = None
         self._shapes: dict[str, Any] = {}
-        self._patterns: list[_Pattern] = []
+        self._patterns: list[Pattern] = []
         self._patience = _PATIENCE
         self._done = False
         self._error: Error | None = None
@@ -115,7 +106,7 @@ class OpenAIChatReader:
     # one frame
 
     def _payload(self, text: str, event: str) -> list[Any]:
-        if self._patterns and not event and (delta := self._recognised(_event(text))) is not None:
+        if self._patterns and not event and (delta := self._recognised(event_of(text))) is not None:
             return [delta]
         return [*self._whole(text, event)]
 
@@ -123,10 +114,23 @@ class OpenAIChatReader:
         """The delta of a whole event that is like one before it; None for any other."""
         for pattern in self._patterns:
             if data.startswith(pattern.head) and data.endswith(pattern.tail):
-                delta = _matched(pattern, data)
+                delta = self._with_id(pattern, data) if pattern.is_id else matched(pattern, data)
                 if delta is not None:
                     return delta
         return None
+
+    def _with_id(self, pattern: Pattern, data: bytes) -> BlockDelta | None:
+        """A delta whose frame has an id of its own, perhaps; it is that of the envelope from here on."""
+        found = with_id(pattern, data)
+        if found is None or not found[1]:
+            return None
+        frame_id, said = found
+        envelope = self._envelope or {}
+        if frame_id == envelope["id"]:
+            return delta_of(pattern, said, None)
+        self._envelope = {**envelope, "id": frame_id}
+        self._patterns = [known for known in self._patterns if known.is_id]
+        return delta_of(pattern, said, {DIALECT: {"set": {"id": frame_id}}})
 
     def _whole(self, text: str, event: str) -> Sequence[Any]:
         if text.lstrip().startswith("[DONE]"):
@@ -180,6 +184,8 @@ class OpenAIChatReader:
             self._learn(text, events[0], choices, once)
             if not ext:
                 return events
+        elif ext.keys() == {"set"} and ext["set"].keys() == {"id"}:
+            self._learn_id(text, events[0], choices)
         return _joined(events or [Native(dialect=DIALECT)], ext)
 
     def _usage(self, frame: dict[str, Any]) -> bool:
@@ -223,21 +229,34 @@ class OpenAIChatReader:
     def _learn(self, text: str, delta: Event, choices: list[Any], once: dict[str, Any]) -> None:
         """Makes a pattern of a plain delta, if its text can be told apart from the rest of the frame."""
         assert isinstance(delta, BlockDelta)
-        if self._patience <= 0 or delta.block is None or not once.keys() <= {"obfuscation"}:
+        if not self._may_learn(text, delta) or not once.keys() <= {"obfuscation"}:
             return
-        if "\n" in text or "\r" in text:  # an event of several lines, or that would be one of several
-            return
-        around = _around(text, delta.text, once.get("obfuscation"))
+        around = around_padded(text, delta.text, once.get("obfuscation"))
         probe = {**(self._envelope or {}), **dict.fromkeys(once, ""), "choices": choices}
         if around is None or _decode('{"$":0}'.join(around[:2]) + ('""' if once else "") + around[2]) != probe:
             self._patience -= 1
             return
-        parts = self._choices.arguments(delta)
-        before, gap, after = (piece.encode() for piece in around)
-        if gap:
-            gap = b'"' + gap + b'"'
-        head, tail = b"data: " + before + b'"', b'"' + after + b"\n\n"
-        pattern = _Pattern(head, gap, tail, delta.message, delta.choice, delta.block, delta.op, parts)
+        self._add(around, delta)
+
+    def _learn_id(self, text: str, delta: Event, choices: list[Any]) -> None:
+        """Makes a pattern of a plain delta whose frame has another id than the one before it."""
+        assert isinstance(delta, BlockDelta)
+        frame_id = (self._envelope or {}).get("id")
+        if not self._may_learn(text, delta) or not isinstance(frame_id, str):
+            return
+        around = around_id(text, frame_id, delta.text)
+        probe = {**(self._envelope or {}), "id": {"$": 0}, "choices": choices}
+        if around is None or _decode('{"$":0}'.join(around)) != probe:
+            self._patience -= 1
+            return
+        self._add(around, delta, is_id=True)
+
+    def _may_learn(self, text: str, delta: BlockDelta) -> bool:
+        """Not of an event of several lines, nor of one that would be one of several."""
+        return self._patience > 0 and delta.block is not None and "\n" not in text and "\r" not in text
+
+    def _add(self, around: Around, delta: BlockDelta, *, is_id: bool = False) -> None:
+        pattern = pattern_of(around, delta, self._choices.arguments(delta), is_id=is_id)
         self._patterns = [*self._patterns[1 - _PATTERNS :], pattern]
 
     # endings
@@ -280,41 +299,6 @@ def _joined(events: list[Any], ext: dict[str, Any]) -> list[Any]:
     for event in events[:-1]:
         _put(event, "more", True)
     return events
-
-
-def _event(text: str) -> bytes:
-    """The event as providers write it."""
-    return b"data: " + text.encode() + b"\n\n"
-
-
-def _matched(pattern: _Pattern, data: bytes) -> BlockDelta | None:
-    start, stop, gap = len(pattern.head) - 1, 1 - len(pattern.tail), pattern.gap
-    ext = None
-    try:
-        if gap:
-            # Wherever it is found: if both sides of it are JSON strings, the frame is what the pattern says.
-            middle = data.find(gap, start)
-            ext = {DIALECT: {"once": {"obfuscation": _decode_string(data[middle + len(gap) - 1 : stop])}}}
-            stop = middle + 1
-        said = _decode_string(data[start:stop])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if not said:
-        return None
-    if pattern.arguments is not None:
-        pattern.arguments.append(said)
-    return BlockDelta(
-        message=pattern.message, choice=pattern.choice, block=pattern.block, op=pattern.op, text=said, ext=ext
-    )
-
-
-def _around(text: str, said: str, obfuscation: Any) -> tuple[str, str, str] | None:
-    """The frame without its text and its obfuscation; None if it is not certain where they stand."""
-    start, stop = only_place(text, said)
-    if obfuscation is None or start < 0:
-        return None if start < 0 else (text[:start], "", text[stop:])
-    first, last = only_place(text, obfuscation) if isinstance(obfuscation, str) else (-1, -1)
-    return None if first < stop else (text[:start], text[stop:first], text[last:])
 
 
 def _run_start(frame: dict[str, Any]) -> RunStart:

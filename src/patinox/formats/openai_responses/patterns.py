@@ -18,7 +18,6 @@ from patinox.formats.openai_responses.shapes import DIALECT, HOLE
 _decode = msgspec.json.Decoder().decode
 _decode_string = msgspec.json.Decoder(str).decode
 
-_HOLE_KEY = f'"{HOLE}"'.encode()
 _PATTERNS = 4
 _PATIENCE = 32
 _PROBE = 987_654_321  # a sequence number that no frame has
@@ -49,30 +48,40 @@ class Patterns:
     """Those of one stream's last deltas. Any frame that may change what they stand on clears them."""
 
     def __init__(self) -> None:
-        self._known: list[Pattern] = []
+        self.known: list[Pattern] = []
         self._patience = _PATIENCE
-
-    @property
-    def any(self) -> bool:
-        """Whether anything would be recognised."""
-        return bool(self._known)
 
     def clear(self) -> None:
         """Forgets all."""
-        if self._known:
-            self._known = []
+        if self.known:
+            self.known = []
 
     def match(self, data: bytes, number: int) -> BlockDelta | None:
         """The delta of a whole event that is like one before it and has this number; None for any other."""
-        for pattern in self._known:
+        for pattern in self.known:
             opening, closing = pattern.opening, pattern.closing
             before = opening[0] if len(opening) == 1 else b"%b%d%b" % (opening[0], number, opening[1])
             if data.startswith(before):
                 after = closing[0] if len(closing) == 1 else b"%b%d%b" % (closing[0], number, closing[1])
                 if data.endswith(after):
-                    delta = _matched(pattern, data, len(before) - 1, 1 - len(after))
-                    if delta is not None:
-                        return delta
+                    start, stop, gap, ext = len(before) - 1, 1 - len(after), pattern.gap, None
+                    try:
+                        if gap:
+                            # Wherever it is found: if both sides are JSON strings, the frame is what the pattern says.
+                            middle = data.find(gap, start)
+                            padding = _decode_string(data[middle + len(gap) - 1 : stop])
+                            ext = {DIALECT: {"once": {"obfuscation": padding}}}
+                            stop = middle + 1
+                            if padding.endswith(HOLE):
+                                continue
+                        said = _decode_string(data[start:stop])
+                    except (msgspec.DecodeError, UnicodeDecodeError):
+                        continue
+                    if not said or said.endswith(HOLE):  # what might look like a hole is left to the parser
+                        continue
+                    part = pattern.part
+                    part.parts.append(said)
+                    return BlockDelta(message=pattern.message, block=part.block, op=part.op, text=said, ext=ext)
         return None
 
     def learn(self, text: str, event: str, number: int | None, part: Part, delta: BlockDelta) -> None:
@@ -88,27 +97,7 @@ class Patterns:
             return
         opening, gap, closing = _quoted(event, *cut)
         pattern = Pattern(opening, gap, closing, delta.message, part)
-        self._known = [*self._known[1 - _PATTERNS :], pattern]
-
-
-def _matched(pattern: Pattern, data: bytes, start: int, stop: int) -> BlockDelta | None:
-    if data.find(_HOLE_KEY, start) >= 0:
-        return None
-    gap, ext = pattern.gap, None
-    try:
-        if gap:
-            # Wherever it is found: if both sides of it are JSON strings, the frame is what the pattern says.
-            middle = data.find(gap, start)
-            ext = {DIALECT: {"once": {"obfuscation": _decode_string(data[middle + len(gap) - 1 : stop])}}}
-            stop = middle + 1
-        said = _decode_string(data[start:stop])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if not said:
-        return None
-    part = pattern.part
-    part.parts.append(said)
-    return BlockDelta(message=pattern.message, block=part.block, op=part.op, text=said, ext=ext)
+        self.known = [*self.known[1 - _PATTERNS :], pattern]
 
 
 _Pieces = tuple[str, ...]

@@ -50,7 +50,7 @@ class OpenAIResponsesReader:
 
     def feed(self, data: bytes) -> list[Any]:
         """The events that `data` completes. Raises FramingError for an event over the parser's limit."""
-        if self._patterns.any and self._parser.is_idle(len(data)):
+        if self._patterns.known and self._parser.is_idle(len(data)):
             delta = self._patterns.match(data, self._next)
             if delta is not None:
                 self._parser.offset += len(data)
@@ -91,7 +91,7 @@ class OpenAIResponsesReader:
     # one frame
 
     def _text(self, text: str, event: str) -> list[Any]:
-        delta = self._patterns.match(event_of(text, event), self._next) if self._patterns.any else None
+        delta = self._patterns.match(event_of(text, event), self._next) if self._patterns.known else None
         if delta is not None:
             self._next += self._numbered
             return [delta]

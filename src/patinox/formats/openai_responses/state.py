@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from patinox.core.events import BlockKind
-from patinox.formats.base import Frame
+from patinox.formats.base import Frame, new_frame
 from patinox.formats.openai_responses.shapes import Sources, fill
 from patinox.incremental.assembler import Assembly
 
@@ -17,7 +17,10 @@ replace = msgspec.structs.replace
 
 
 class Plain(msgspec.Struct, frozen=True):
-    """The bytes around the number and the text of a block's ordinary delta, and the keys that its frames all have."""
+    """The bytes around the number and the text of a block's ordinary delta, and the keys that its frames all have.
+
+    `going_on` is `after` where a frame has further keys.
+    """
 
     message: int
     block: int | None
@@ -26,6 +29,7 @@ class Plain(msgspec.Struct, frozen=True):
     before: bytes
     between: bytes
     after: bytes
+    going_on: bytes
     keys: frozenset[str]
 
 
@@ -109,7 +113,7 @@ def numbered(sequence: int, core: Core, bodies: Sequence[Mapping[str, Any]]) -> 
         name = body.get("type", "")
         if core.numbered:
             body = {"type": name or None, "sequence_number": sequence, **body}
-        frames.append(Frame(_encode(body), event_name(name, core)))
+        frames.append(new_frame((_encode(body), event_name(name, core), False)))
         sequence += core.numbered
     return ResponsesState(sequence, core), frames
 

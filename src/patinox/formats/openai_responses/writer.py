@@ -66,13 +66,14 @@ class OpenAIResponsesWriter:
         """The frames of one record; none for what the dialect has no word for."""
         data = chunk.data
         kind = type(data)
-        if kind is BlockDelta and not data.more and state.core.joint is None:
-            for plain in state.core.plains:
+        if kind is BlockDelta and not data.more:
+            core = state.core
+            for plain in core.plains:
                 if plain.block == data.block and plain.message == data.message and plain.op == data.op:
-                    once = _only_once(data.ext, plain) if data.ext is not None else _NOTHING
-                    if once is not None:
-                        return _plain(state, plain, data.text, once)
-                    break
+                    once = _NOTHING if data.ext is None else _only_once(data.ext, plain)
+                    if once is None or core.joint is not None:
+                        break
+                    return _plain(state, plain, data.text, once)
         if kind is End or kind is Error:
             return endings.end(state, data, assembly, _flush)
         if kind is Text:
@@ -149,8 +150,8 @@ def _only_once(ext: dict[str, Any], plain: Plain) -> dict[str, Any] | None:
 
 def _plain(state: ResponsesState, plain: Plain, text: str, once: dict[str, Any] | None) -> Written:
     sequence, core = state.sequence, state.core
+    after = plain.going_on + _encode(once)[1:] if once else plain.after
     number = b"%d" % sequence if core.numbered else b""
-    after = plain.after[:-1] + b"," + _encode(once)[1:] if once else plain.after
     body = plain.before + number + plain.between + _encode(text) + after
     return ResponsesState(sequence + core.numbered, core), (new_frame((body, plain.event, False)),)
 
@@ -187,7 +188,9 @@ def _template(core: Core, shape: dict[str, Any], data: BlockDelta) -> Plain | No
     if not core.numbered:
         before = before[: before.rindex(b',"sequence_number":')]
     keys = frozenset((*shape, "delta"))
-    return Plain(data.message, data.block, data.op, event_name(name, core), before, between, after, keys)
+    return Plain(
+        data.message, data.block, data.op, event_name(name, core), before, between, after, after[:-1] + b",", keys
+    )
 
 
 # frames that were read from this dialect
