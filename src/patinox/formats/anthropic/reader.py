@@ -8,7 +8,7 @@ way. All give the same events.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -73,7 +73,7 @@ _KEYS: dict[type, tuple[str, str]] = {
 }
 
 
-class _Last(NamedTuple):
+class _Last(msgspec.Struct, frozen=True):
     """The last ordinary delta: how the event of another one of its block begins, up to the quote before its text."""
 
     head: bytes
@@ -81,7 +81,7 @@ class _Last(NamedTuple):
     op: DeltaOp
 
 
-class Shape(NamedTuple):
+class Shape(msgspec.Struct, frozen=True):
     """A frame with holes where its payloads were. `plain`: the writer makes the same without being told."""
 
     frame: dict[str, Any]
@@ -215,13 +215,17 @@ class AnthropicReader:
 
     def _shaped(self, shape: Shape, event: str, *, named: bool) -> Sequence[Any]:
         """The events of a frame; the first says the frame's shape where the writer would not make the same."""
-        own = [item for item in self._blocks.events if item.ext is None]
+        events = self._blocks.events
+        is_plain = shape.plain and named
+        if is_plain and len(events) == 1:
+            return events
+        own = [item for item in events if item.ext is None]
         for item in own[:-1]:
             _put(item, "more", True)
-        if not (shape.plain and named):
+        if not is_plain:
             ext = {"frame": shape.frame} if named else {"frame": shape.frame, "event": event}
             _put(own[0], "ext", {DIALECT: ext})
-        return self._blocks.events
+        return events
 
     def _malformed(self, text: str, event: str, problem: str) -> Sequence[Any]:
         self.problems.append(problem)

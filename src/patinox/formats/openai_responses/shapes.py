@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -37,7 +37,7 @@ _NESTED = frozenset({dict, list})
 _encode = msgspec.json.Encoder().encode
 
 
-class Sources(NamedTuple):
+class Sources(msgspec.Struct, frozen=True):
     """Where holes are filled from."""
 
     assembly: Assembly
