@@ -196,6 +196,16 @@ def test_calls_with_the_same_index_but_other_ids_are_other_calls() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["", "f"])
+def test_an_id_that_comes_after_the_name_is_the_calls(name: str) -> None:
+    frames = [chunk(choice(call(0, "", name="f"))), chunk(choice(call(0, "{}", id="late", name=name)))]
+    events = events_of(*frames, chunk(choice({}, "tool_calls")), "[DONE]")
+
+    (ready,) = of(ToolReady, events)
+    (block,) = assembled(logged(events)).blocks.values()
+    assert (ready.call_id, ready.name, block.call_id) == ("late", "f", "late")
+
+
 def test_empty_arguments_are_an_empty_object() -> None:
     events = events_of(chunk(choice(call(0, "", id="a", name="f"))), chunk(choice({}, "tool_calls")))
 

@@ -266,6 +266,7 @@ class Assembly:
         block = self.blocks.get((data.message, data.block))
         if block is not None:
             block.arguments = data.arguments
+            block.call_id = block.call_id or data.call_id  # some sources tell it after the block's beginning
             block.ready = True
 
     def _tool_result(self, data: ToolResult | ToolError) -> None:

@@ -199,9 +199,13 @@ class ChoicesReader:
             return item
         field = f"tool.{index if type(index) is int else place}"
         block = choice.blocks.get(field)
-        # Some servers number every call 0: a call with another id and a name of its own is another call.
-        if block is not None and call_id and function.get("name") and call_id != block.call_id:
-            del choice.blocks[field]
+        if block is not None and call_id:
+            name = function.get("name")
+            if block.call_id is None and (not name or (name == block.name and not block.parts)):
+                block.call_id = call_id if isinstance(call_id, str) else None  # it comes after the name
+            elif name and call_id != block.call_id:
+                # Some servers number every call 0: a call with another id and a name of its own is another call.
+                del choice.blocks[field]
         return {**item, "function": self._function(choice, field, function, call_id)}
 
     def _function(self, choice: _Choice, field: str, function: dict[str, Any], call_id: Any) -> Any:
