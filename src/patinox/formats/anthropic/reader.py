@@ -16,69 +16,25 @@ from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import (
     BlockDelta,
     BlockKind,
-    DeltaOp,
     MessageEnd,
     MessageStart,
     Native,
     RunEnd,
     RunStart,
 )
-from patinox.formats.anthropic.blocks import Block, BlocksReader
+from patinox.formats.anthropic.blocks import BlocksReader
+from patinox.formats.anthropic.deltas import DELTA, PLAIN, Last, decode_delta, last_of, said_like
 from patinox.formats.anthropic.frames import DIALECT, REASONS, STATUSES, read_usage
 from patinox.formats.base import interrupted
 from patinox.formats.framing import EventStreamParser
 
 _decode = msgspec.json.Decoder().decode
-_decode_string = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 replace = msgspec.structs.replace
 _put = msgspec.structs.force_setattr  # only on events that were made here and nobody has seen yet
 
-_DELTA = "content_block_delta"
 _HELPERS = frozenset({"text", "input_json", "thinking", "signature", "citation"})
 """What the official client's `messages.stream()` adds to the events of the wire."""
-
-
-class _TextDelta(msgspec.Struct, tag_field="type", tag="text_delta", forbid_unknown_fields=True, gc=False):
-    said: str = msgspec.field(name="text")
-
-
-class _ThinkingDelta(msgspec.Struct, tag_field="type", tag="thinking_delta", forbid_unknown_fields=True, gc=False):
-    said: str = msgspec.field(name="thinking")
-
-
-class _InputDelta(msgspec.Struct, tag_field="type", tag="input_json_delta", forbid_unknown_fields=True, gc=False):
-    said: str = msgspec.field(name="partial_json")
-
-
-class _Delta(msgspec.Struct, tag_field="type", tag="content_block_delta", forbid_unknown_fields=True):
-    index: int
-    delta: _TextDelta | _ThinkingDelta | _InputDelta
-
-
-_decode_delta = msgspec.json.Decoder(_Delta).decode
-
-_PLAIN: dict[tuple[type, str], DeltaOp] = {
-    (_TextDelta, "text"): "text.append",
-    (_ThinkingDelta, "reasoning"): "text.append",
-    (_InputDelta, "tool_call"): "json.append",
-    (_InputDelta, "server_tool_call"): "json.append",
-}
-
-
-_KEYS: dict[type, tuple[str, str]] = {
-    _TextDelta: ("text_delta", "text"),
-    _ThinkingDelta: ("thinking_delta", "thinking"),
-    _InputDelta: ("input_json_delta", "partial_json"),
-}
-
-
-class _Last(msgspec.Struct, frozen=True):
-    """The last ordinary delta: how the event of another one of its block begins, up to the quote before its text."""
-
-    head: bytes
-    block: Block
-    op: DeltaOp
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -95,7 +51,7 @@ class AnthropicReader:
         self.problems: list[str] = []
         self._parser = EventStreamParser()
         self._blocks = BlocksReader(self.problems)
-        self._last: _Last | None = None
+        self._last: Last | None = None
         self._messages = 0
         self._id: Any = None
         self._reason: dict[str, Any] = {}
@@ -156,20 +112,16 @@ class AnthropicReader:
     # one frame
 
     def _payload(self, text: str, event: str) -> list[Any]:
-        if event == _DELTA or not event:
+        if event == DELTA or not event:
             delta = self._plain_delta(text)
             if delta is not None:
                 return [delta]
         return [*self._whole(text, event)]
 
-    def _like_the_last(self, last: _Last, data: bytes) -> BlockDelta | None:
+    def _like_the_last(self, last: Last, data: bytes) -> BlockDelta | None:
         """The delta of a whole event that begins like the last one; None where more than its text stands in it."""
-        end = data.rfind(b'"') + 1
-        if data[end:].translate(None, b" ") != b"}}\n\n":  # some are padded with spaces
-            return None
-        try:
-            text = _decode_string(data[len(last.head) - 1 : end])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        text = said_like(last, data)
+        if text is None:
             return None
         if last.op == "json.append":
             last.block.parts.append(text)
@@ -177,19 +129,17 @@ class AnthropicReader:
 
     def _plain_delta(self, text: str) -> BlockDelta | None:
         try:
-            frame = _decode_delta(text)
+            frame = decode_delta(text)
         except (msgspec.DecodeError, RecursionError):
             return None
         block, delta = self._blocks.open.get(frame.index), frame.delta
-        op = _PLAIN.get((type(delta), block.of)) if block is not None else None
+        op = PLAIN.get((type(delta), block.of)) if block is not None else None
         if block is None or op is None or self._stopped or self._error is not None:
             return None
         if op == "json.append":
             block.parts.append(delta.said)
         if self._last is None or self._last.block is not block:
-            kind, key = _KEYS[type(delta)]
-            body = f'{{"type":"{_DELTA}","index":{frame.index},"delta":{{"type":"{kind}","{key}":"'
-            self._last = _Last(f"event: {_DELTA}\ndata: {body}".encode(), block, op)
+            self._last = last_of(frame, block, op)
         return BlockDelta(message=self._blocks.message, block=block.number, op=op, text=delta.said)
 
     def _whole(self, text: str, event: str) -> Sequence[Any]:
