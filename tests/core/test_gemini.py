@@ -463,6 +463,14 @@ def test_other_messages_and_an_applications_own_data_are_left_out() -> None:
     )
 
 
+def test_usage_that_was_known_is_told_before_an_error() -> None:
+    *_, usage, error = write(GEMINI, logged([Text("x"), Usage(input_tokens=3, output_tokens=2), Error("x", "broke")]))
+
+    counts = {"promptTokenCount": 3, "candidatesTokenCount": 2, "totalTokenCount": 5}
+    assert json.loads(usage.data)["usageMetadata"] == counts
+    assert (error.bare, json.loads(error.data)["error"]["message"]) == (True, "broke")
+
+
 def test_usage_of_another_dialect_is_in_the_last_frame() -> None:
     frames = written(Text("x"), Usage(input_tokens=20, output_tokens=5, reasoning_tokens=2, cached_tokens=8), COMPLETE)
 

@@ -567,6 +567,13 @@ def test_a_fresh_reader_of_a_stream_that_has_not_begun_gets_nothing() -> None:
 # the official client
 
 
+def test_usage_that_was_known_is_told_before_an_error() -> None:
+    *_, usage, error = written(Text("x"), Usage(input_tokens=3, output_tokens=2), Error("x", "broke"))
+
+    assert usage["usage"] == {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    assert error["error"]["message"] == "broke"
+
+
 def test_the_official_client_reads_text_finish_and_usage() -> None:
     chunks = as_client(Text("Hel"), Text("lo"), Usage(input_tokens=1, output_tokens=2), COMPLETE)
 

@@ -351,7 +351,7 @@ _OWN: dict[type[Event], Callable[[ChatState, Any], Written]] = {
 
 def _end(state: ChatState, data: End | Error) -> Written:
     if isinstance(data, Error) or data.outcome in _FAILURES:
-        return state, (_failure(state, data),)
+        return state, (*_counted(state), _failure(state, data))
     word = "length" if data.outcome is Outcome.INCOMPLETE else "stop"
     role: Sequence[Frame] = ()
     if not state.choices and state.envelope is None:
@@ -361,10 +361,14 @@ def _end(state: ChatState, data: End | Error) -> Written:
         if not choice.ended:
             frames.append(frame(state, index, {}, reason=choice.held or word))
             state = ended(state, index)
-    if state.usage:
-        body = {**envelope(state), "choices": [], "usage": write_usage(state.usage)}
-        frames.append(Frame(_encode(body)))
-    return state, (*frames, _DONE)
+    return state, (*frames, *_counted(state), _DONE)
+
+
+def _counted(state: ChatState) -> Sequence[Frame]:
+    """The usage that is held, however the answer ends: what was counted was paid for."""
+    if not state.usage:
+        return ()
+    return (Frame(_encode({**envelope(state), "choices": [], "usage": write_usage(state.usage)})),)
 
 
 def _failure(state: ChatState, data: End | Error) -> Frame:
