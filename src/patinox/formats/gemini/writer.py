@@ -245,8 +245,8 @@ _OWN: dict[type[Event], Callable[[GeminiState, Any, Assembly], Written]] = {
 def _end(state: GeminiState, data: End | Error) -> Written:
     if isinstance(data, Error) or data.outcome in _FAILURES:
         frames = _failure(state, data)
-        if frames and (usage := write_usage(state.usage)):  # what was counted was paid for
-            return state, (Frame(_encode({**body(state, []), USAGE: usage})), *frames)
+        if frames and (counted := write_usage(state.usage)):  # what was counted was paid for
+            return state, (Frame(_encode({**body(state, []), USAGE: counted})), *frames)
         return state, frames
     word = "MAX_TOKENS" if data.outcome is Outcome.INCOMPLETE else "STOP"
     choices = state.choices or {0: Alternative()}
