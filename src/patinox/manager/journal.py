@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from patinox.errors import PatinoxError, StoreConflict, StoreError
 from patinox.manager.tail import Tail
 from patinox.stores.base import Append, Store
+from patinox.stores.tasks import end
 
 BATCH_CHUNKS = 1024
 BATCH_BYTES = 2**20
@@ -83,10 +84,7 @@ class Journal:
 
     async def aclose(self) -> None:
         """Ends; what is still pending is lost."""
-        tasks = [task for task in (self._writer, self._mender) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        await end([task for task in (self._writer, self._mender) if task is not None])
         for tail in tuple(self._dirty):
             tail.lost(StoreError("the manager has closed"))
 

@@ -29,6 +29,7 @@ from patinox.errors import (
     StreamNotFound,
 )
 from patinox.stores.base import CancelAsked, Deleted, StreamRecord, TakenOver, Unwatch, Watched, Wish
+from patinox.stores.tasks import end
 
 if TYPE_CHECKING:
     from patinox.manager.ending import EndingSide
@@ -78,10 +79,7 @@ class Leases:
 
     async def aclose(self) -> None:
         """Ends; what is still held is left to be taken over, for a while."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await end(self._tasks)
         try:
             async with asyncio.timeout(self._manager.config.store_timeout_s):
                 await self._renew(self._ttl_s * RELEASED)

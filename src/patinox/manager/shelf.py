@@ -22,6 +22,7 @@ from patinox.manager.ending import StreamOptions
 from patinox.manager.following import Following
 from patinox.manager.stream import ActiveStream
 from patinox.stores.base import StreamRecord
+from patinox.stores.tasks import end
 
 if TYPE_CHECKING:
     from patinox.manager.streams import StreamManager
@@ -209,8 +210,4 @@ class Shelf:
         """Follows nothing any more."""
         for stream in tuple(self._following):
             self.unfollow(stream)
-        loading = tuple(self._loading.values())
-        for task in loading:
-            task.cancel()
-        if loading:
-            await asyncio.wait(loading)
+        await end(self._loading.values())

@@ -44,6 +44,7 @@ from patinox.manager.stream import ActiveStream
 from patinox.manager.tail import Tail
 from patinox.stores.base import Store
 from patinox.stores.memory import MemoryStore
+from patinox.stores.tasks import end
 
 _SWEEP = 500
 """Streams that are deleted in one step."""
@@ -354,8 +355,7 @@ class StreamManager(Library):
     async def aclose(self) -> None:
         """Drains, lets the readers take what is left within `drain_timeout`, and drops them. Idempotent."""
         if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait([self._sweeper])
+            await end([self._sweeper])
         await self.drain()
         if self._fanout is not None:
             await self._fanout.settle(self.config.drain_timeout_s)

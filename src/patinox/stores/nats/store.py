@@ -39,6 +39,7 @@ from patinox.stores.nats.log import Log
 from patinox.stores.nats.newsroom import Newsroom
 from patinox.stores.nats.setup import prepare
 from patinox.stores.nats.wire import CREATED, GONE, Body, State, Stored, Subjects, encode_wish, record_of
+from patinox.stores.tasks import end
 
 _FACTS = 4_096
 _PAGE = 256
@@ -80,8 +81,7 @@ class NatsStore:
     async def aclose(self) -> None:
         """Closes the connection."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait([self._reading])
+            await end([self._reading])
         self._newsroom.clear()
         await self._connection.aclose()
 

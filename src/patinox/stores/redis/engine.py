@@ -25,6 +25,7 @@ Call = tuple[Sequence[str | bytes], Sequence[Any]]
 """The keys and the arguments of one script."""
 
 _CONNECTIONS = 32
+"""To each server. redis-py refuses what goes beyond, so there are no more calls at a time: the others wait."""
 
 
 class Engine:
@@ -38,6 +39,7 @@ class Engine:
         self._sentinel: Sentinel | None = None
         self._client: Any = None
         self._shas: dict[str, str] = {}
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
         self.failed_s = -float("inf")
 
     def __repr__(self) -> str:
@@ -150,7 +152,7 @@ class Engine:
 
     async def _run_one(self, script: str, command: Sequence[Any]) -> Any:
         try:
-            return await self._client.execute_command(*command)
+            return await self._in_turn(lambda: self._client.execute_command(*command))
         except NoScriptError:
             return await self.do("EVAL", script, *command[2:])
         except (RedisError, OSError, TimeoutError) as error:
@@ -169,9 +171,17 @@ class Engine:
         if self._client is None:
             raise StoreError("the Redis store is not open")
         try:
-            return await ask()
+            return await self._in_turn(ask)
         except (RedisError, OSError, TimeoutError) as error:
             raise self._failed(error) from error
+
+    async def _in_turn(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        async with asyncio.timeout(self.address.timeout_s):
+            await self._turns.acquire()
+        try:
+            return await ask()
+        finally:
+            self._turns.release()
 
     def _failed(self, error: Exception) -> StoreError:
         if not isinstance(error, ResponseError):

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from patinox.errors import StoreError
 from patinox.stores.redis.engine import Engine
+from patinox.stores.tasks import end
 
 _PROBE_S = 2.0
 _SILENCE_S = 5.0
@@ -34,12 +35,15 @@ class Tail:
         self.missed = missed
         self._lines: dict[str, _Line] = {}
         self._homes: dict[str, str] = {}
+        self._is_open = True
 
     def __repr__(self) -> str:
         return f"<Tail {len(self._homes)} channels over {len(self._lines)} connections>"
 
     async def follow(self, *channels: str) -> None:
         """Returns when what is published from now on will be heard. Raises `StoreError`."""
+        if not self._is_open:
+            raise StoreError("the Redis store is closed")
         try:
             async with asyncio.timeout(self.engine.address.timeout_s):
                 await asyncio.gather(*(self._line_for(channel).add(channel) for channel in channels))
@@ -54,7 +58,8 @@ class Tail:
                 line.remove(channel)
 
     async def aclose(self) -> None:
-        """Ends every connection."""
+        """Ends every connection, for good."""
+        self._is_open = False
         lines = list(self._lines.values())
         self._lines.clear()
         self._homes.clear()
@@ -112,9 +117,7 @@ class _Line:
             self._unwanted.add(channel)
 
     async def aclose(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.wait(self._tasks)
+        await end(self._tasks)
         for confirmed in self._wanted.values():
             confirmed.cancel()
         await self._hang_up()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from patinox.config.choices import Retain
 from patinox.core.keys import StreamKey
 from patinox.errors import StreamExists, StreamNotFound
 from patinox.stores.base import StreamRecord
 from patinox.testing.contract.bench import LONG_S, Bench, holds, raises, same, stored
 
+_AT_ONCE = 300
 _METADATA = {"model": "smol", "tags": ["a", 1, 2.5, None, True], "nested": {"ü": "\u2028 \x00 \U0001f40c"}}
 
 
@@ -44,6 +47,15 @@ async def says_not_found_for_what_never_was(bench: Bench) -> None:
     await raises(bench.store.load(key), StreamNotFound, "loading an unknown stream")
     await raises(bench.store.take_over(key, "one", LONG_S), StreamNotFound, "taking over an unknown stream")
     same(list(await bench.store.read(key, 0, 10)), [], "the chunks of an unknown stream")
+
+
+async def takes_many_calls_at_once(bench: Bench) -> None:
+    """Calls that come together are all answered, however few connections there are to the engine."""
+    keys = [bench.key(f"{bench.word}-{number}") for number in range(_AT_ONCE)]
+    records = await asyncio.gather(*(bench.store.create(bench.facts(key), "one", LONG_S) for key in keys))
+    same([record.facts.key for record in records], keys, "the streams that were created at once")
+    loaded = await asyncio.gather(*(bench.store.load(key) for key in keys))
+    same(list(loaded), list(records), "the streams that were loaded at once")
 
 
 async def keeps_tenants_apart(bench: Bench) -> None:
@@ -128,7 +140,7 @@ async def lists_what_it_would_load(bench: Bench) -> None:
 
 CHECKS = (
     tells_what_its_acknowledgements_survive, keeps_every_fact, refuses_an_id_that_is_taken,
-    says_not_found_for_what_never_was, keeps_tenants_apart, writes_to_one_tenant_alone,
+    says_not_found_for_what_never_was, takes_many_calls_at_once, keeps_tenants_apart, writes_to_one_tenant_alone,
     locates_a_stream_by_its_epoch, lists_in_the_order_of_creation, lists_in_pages, lists_every_tenant,
     lists_what_it_would_load,
 )  # fmt: skip
