@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -551,6 +552,33 @@ async def test_dropping_a_suspended_reader_stops_its_task(stream: ActiveStream) 
     await reader.leave()
     assert task.cancelled()
     await reader.leave()
+
+
+@pytest.mark.parametrize("lost_in", ["page", "farewell"])
+async def test_a_reader_whose_cancellation_was_lost_while_it_waited_is_not_written_to(
+    stream: ActiveStream, monkeypatch: pytest.MonkeyPatch, lost_in: str
+) -> None:
+    asked = getattr(Subscription, lost_in)
+
+    async def deaf(subscription: Subscription) -> Any:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return await asked(subscription)
+
+    write(stream, 3)
+    reader = Reader(stream)
+    await turns()
+    seen = len(reader.sink.messages)
+    monkeypatch.setattr(Subscription, lost_in, deaf)
+    if lost_in == "page":
+        monkeypatch.setattr(Subscription, "take", lambda _: None)
+        write(stream, 60)
+    else:
+        stream.manager.fanout.send_off(reader.subscription, 1.0)
+    await turns()
+    await reader.leave()
+    assert len(reader.sink.messages) == seen
+    assert not reader.done.done() or reader.done.exception() is None
 
 
 async def test_dropping_a_reader_before_its_task_ran_leaves_nothing_unawaited(stream: ActiveStream) -> None:

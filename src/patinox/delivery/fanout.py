@@ -254,6 +254,8 @@ class Fanout:
             while not subscription.said_end:
                 batch = subscription.take()
                 data = (await subscription.page()).data if batch is None else batch.data
+                if subscription.sink is None:  # dropped, and an engine's client lost the cancellation (`stores.tasks`)
+                    return
                 last = subscription.said_end = subscription.at_end and not subscription.must_abort
                 if data or last:
                     await self._write(subscription, data, final=last)
@@ -275,6 +277,8 @@ class Fanout:
 
     async def _say_farewell(self, subscription: Subscription) -> None:
         data = await subscription.farewell()
+        if subscription.sink is None:
+            return
         subscription.said_end = not subscription.view.wire.aborts
         if data or subscription.said_end:
             await self._write(subscription, data, final=subscription.said_end)
