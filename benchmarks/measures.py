@@ -7,6 +7,7 @@ anything else runs on the machine; `deliveries_per_cpu_s` is the same per second
 
 from __future__ import annotations
 
+import statistics
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ Measure = Callable[[Contestant, Settings], Metrics]
 NAP_US = 100
 """Where throughput counts, the client sleeps this long between polls; see `client/load.c`."""
 WARM_UP = 10
+PHASES = 5  # of those that are held against each other
 
 
 def fanout(contestant: Contestant, settings: Settings) -> Metrics:
@@ -73,14 +75,13 @@ def stalled(contestant: Contestant, settings: Settings) -> Metrics:
         Server(contestant.key, contestant.command(), contestant.core) as server,
         Load(server, settings["readers"], contestant.path) as load,
     ):
-        load.do(f"phase {WARM_UP} 1")
-        healthy = _timed(server, load, f"phase {settings['messages']} 1")
         load.do(f"phase {settings['lead_in']} 50")
+        healthy = _median(server, load, f"phase {settings['messages']} 1")
         before = server.resident_bytes()
         slow = load.do("stall 10 0").stalled
         load.do(f"phase {settings['lead_in']} 50")
         grown = server.resident_bytes() - before
-        metrics = _timed(server, load, f"phase {settings['messages']} 1")
+        metrics = _median(server, load, f"phase {settings['messages']} 1")
         resumed = load.do("unstall")
     return metrics | {
         "cpu_ratio": metrics["cpu_us_per_delivery"] / healthy["cpu_us_per_delivery"],
@@ -159,6 +160,12 @@ def _timed(server: Server, load: Load, command: str) -> Metrics:
     before = server.cpu_s()
     phase = load.do(command)
     return _metrics(phase, server.cpu_s() - before)
+
+
+def _median(server: Server, load: Load, command: str) -> Metrics:
+    """Each metric's median of several phases: one alone says as much of the machine as of the server."""
+    phases = [_timed(server, load, command) for _ in range(PHASES)]
+    return {name: statistics.median([phase[name] for phase in phases]) for name in phases[0]}
 
 
 def _metrics(phase: Phase, used_s: float) -> Metrics:
