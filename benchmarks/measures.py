@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.contestants import PEERS_PYTHON, Contestant
@@ -22,7 +22,7 @@ Measure = Callable[[Contestant, Settings], Metrics]
 NAP_US = 100
 """Where throughput counts, the client sleeps this long between polls; see `client/load.c`."""
 WARM_UP = 10
-PHASES = 5  # of those that are held against each other
+TURNS = 5  # of phases that are held against each other
 
 
 def fanout(contestant: Contestant, settings: Settings) -> Metrics:
@@ -70,26 +70,34 @@ def idle(contestant: Contestant, settings: Settings) -> Metrics:
 
 
 def stalled(contestant: Contestant, settings: Settings) -> Metrics:
-    """The same readers with none and then a tenth of them stalled, their sockets full; at the end they resume."""
+    """The same readers with none and with a tenth of them stalled, their sockets full, in turns; then they resume."""
+    healthy, slowed, ends, grown = [], [], [], []
     with (
         Server(contestant.key, contestant.command(), contestant.core) as server,
         Load(server, settings["readers"], contestant.path) as load,
     ):
-        load.do(f"phase {settings['lead_in']} 50")
-        healthy = _median(server, load, f"phase {settings['messages']} 1")
-        before = server.resident_bytes()
-        slow = load.do("stall 10 0").stalled
-        load.do(f"phase {settings['lead_in']} 50")
-        grown = server.resident_bytes() - before
-        metrics = _median(server, load, f"phase {settings['messages']} 1")
-        resumed = load.do("unstall")
+        lead_in, phase = f"phase {settings['lead_in']} 50", f"phase {settings['messages']} 1"
+        load.do(lead_in)
+        for _ in range(TURNS):
+            healthy.append(_timed(server, load, phase))
+            before = server.resident_bytes()
+            slow = load.do("stall 10 0").stalled
+            load.do(lead_in)
+            grown.append((server.resident_bytes() - before) / slow)
+            slowed.append(_timed(server, load, phase))
+            ends.append(load.do("unstall"))
+    metrics, before_it = _medians(slowed), _medians(healthy)
+    ratios = [
+        one["cpu_us_per_delivery"] / other["cpu_us_per_delivery"] for one, other in zip(slowed, healthy, strict=True)
+    ]
+    bound_ms = max(before_it["p99_ms"] * 1.25, before_it["p99_ms"] + 2)
     return metrics | {
-        "cpu_ratio": metrics["cpu_us_per_delivery"] / healthy["cpu_us_per_delivery"],
-        "healthy_p99_ms": healthy["p99_ms"],
-        "p99_excess_ms": max(0.0, metrics["p99_ms"] - max(healthy["p99_ms"] * 1.25, healthy["p99_ms"] + 2)),
-        "kib_per_stalled": max(grown, 0) / slow / 1024,
-        "gaps": resumed.gaps,
-        "duplicates": resumed.duplicates,
+        "cpu_ratio": statistics.median(ratios),
+        "healthy_p99_ms": before_it["p99_ms"],
+        "p99_excess_ms": max(0.0, metrics["p99_ms"] - bound_ms),
+        "kib_per_stalled": max(grown[0], 0) / 1024,
+        "gaps": sum(end.gaps for end in ends),
+        "duplicates": sum(end.duplicates for end in ends),
     }
 
 
@@ -162,9 +170,8 @@ def _timed(server: Server, load: Load, command: str) -> Metrics:
     return _metrics(phase, server.cpu_s() - before)
 
 
-def _median(server: Server, load: Load, command: str) -> Metrics:
-    """Each metric's median of several phases: one alone says as much of the machine as of the server."""
-    phases = [_timed(server, load, command) for _ in range(PHASES)]
+def _medians(phases: Sequence[Metrics]) -> Metrics:
+    """Each metric's median: one phase says as much of the machine as of the server."""
     return {name: statistics.median([phase[name] for phase in phases]) for name in phases[0]}
 
 
