@@ -175,6 +175,17 @@ async def test_nobody_is_orphaned_because_the_engine_was_away(
         assert await other.orphans(10) == []
 
 
+async def test_a_store_that_was_closed_says_so(engine: tuple[ServerProcess, Callable[[], Store]]) -> None:
+    _, make = engine
+    store = make()
+    async with opened(store):
+        created = facts()
+        await store.create(created, "one", 600.0)
+    for call in (store.probe, lambda: store.load(created.key), lambda: store.renew({created.key: 1}, "one", 9.0)):
+        with pytest.raises(StoreError):
+            await call()
+
+
 @pytest.mark.parametrize("name", list(ENGINES))
 async def test_an_engine_that_is_not_there_is_said_at_once(name: str, tmp_path: Path) -> None:
     kind, make = ENGINES[name]

@@ -110,7 +110,7 @@ class Engine:
 
     async def do(self, *words: Any) -> Any:
         """One command's answer."""
-        return await self._asked(lambda: self._client.execute_command(*words))
+        return await self._asked(lambda: self._opened().execute_command(*words))
 
     async def do_all(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Several commands' answers, in one round trip where one server has all keys."""
@@ -152,7 +152,7 @@ class Engine:
 
     async def _run_one(self, script: str, command: Sequence[Any]) -> Any:
         try:
-            return await self._in_turn(lambda: self._client.execute_command(*command))
+            return await self._in_turn(lambda: self._opened().execute_command(*command))
         except NoScriptError:
             return await self.do("EVAL", script, *command[2:])
         except (RedisError, OSError, TimeoutError) as error:
@@ -161,19 +161,23 @@ class Engine:
     async def _pipelined(self, commands: Sequence[Sequence[Any]], *, raising: bool = True) -> list[Any]:
         if not commands:
             return []
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._opened().pipeline(transaction=False)
         for words in commands:
             pipeline.execute_command(*words)
         said: list[Any] = await self._asked(lambda: pipeline.execute(raise_on_error=raising))
         return said
 
     async def _asked(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        if self._client is None:
-            raise StoreError("the Redis store is not open")
+        self._opened()
         try:
             return await self._in_turn(ask)
         except (RedisError, OSError, TimeoutError) as error:
             raise self._failed(error) from error
+
+    def _opened(self) -> Any:
+        if self._client is None:
+            raise StoreError("the Redis store is not open")
+        return self._client
 
     async def _in_turn(self, ask: Callable[[], Awaitable[Any]]) -> Any:
         async with asyncio.timeout(self.address.timeout_s):
