@@ -32,6 +32,8 @@ BOTH = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"
 EVERY_CALLER = pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.dialect)
 EVERY_UPSTREAM = pytest.mark.parametrize("dialect", UPSTREAMS)
 
+pytestmark = pytest.mark.slow  # three hundred calls, each of a real client
+
 BEGIN = [RunStart(model="m"), MessageStart()]
 TEXT = [BlockStart(block=0), BlockDelta(block=0, text="Hel"), BlockDelta(block=0, text="lo"), BlockEnd(block=0)]
 CALL = [
