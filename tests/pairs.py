@@ -173,6 +173,12 @@ NEUTRAL: dict[str, list[Any]] = {
     "interrupted": [RunStart(), MessageStart(), *_SAID[:-1], End(Outcome.INTERRUPTED, Error("gone", "broke off"))],
     "failed": [RunStart(), MessageStart(), *_SAID[:-1], Error("overloaded", "try later")],
     "failed-outcome": [Text("x"), End(Outcome.FAILED, Error("odd", "failed"))],
+    "thoughts-counted-apart": _one(
+        "stop", *_SAID, Usage(input_tokens=30, output_tokens=9, total_tokens=44, reasoning_tokens=5)
+    ),
+    "more-thoughts-than-output": _one(
+        "stop", *_SAID, Usage(input_tokens=30, output_tokens=9, total_tokens=39, reasoning_tokens=11)
+    ),
     "nothing": [End(Outcome.COMPLETE)],
 }
 

@@ -463,6 +463,13 @@ def test_other_messages_and_an_applications_own_data_are_left_out() -> None:
     )
 
 
+def test_a_total_of_prompt_and_candidates_alone_says_that_the_thoughts_are_in_them() -> None:
+    raw = {"promptTokenCount": 43, "candidatesTokenCount": 10, "thoughtsTokenCount": 11, "totalTokenCount": 53}
+    usage = of(Usage, events_of(frame({"text": "a"}, usage=raw, finishReason="STOP")))[0]
+
+    assert (usage.input_tokens, usage.output_tokens, usage.reasoning_tokens) == (43, 10, 11)
+
+
 def test_usage_that_was_known_is_told_before_an_error() -> None:
     *_, usage, error = write(GEMINI, logged([Text("x"), Usage(input_tokens=3, output_tokens=2), Error("x", "broke")]))
 

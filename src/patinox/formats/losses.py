@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from patinox.core.chunks import Binary, End, Error, Json, Text
-from patinox.core.events import TEXT_APPEND, BlockDelta, BlockStart, Event, MessageEnd, Native
+from patinox.core.events import TEXT_APPEND, BlockDelta, BlockStart, Event, MessageEnd, Native, Usage
 from patinox.incremental.assembler import Assembly
 
 _SHARED = ("choice", "provider_id", "ext")
@@ -136,6 +136,19 @@ def refuses_in_words(data: MessageEnd, assembly: Assembly) -> bool:
 def word_differs(words: Mapping[str, str]) -> When:
     """Whether the provider's word for the reason is not the dialect's own."""
     return lambda data, _: words.get(data.finish_reason or "") != data.provider_reason
+
+
+def output_differs(told: Callable[[dict[str, Any]], Usage]) -> When:
+    """Whether the count of output is read as another, where `told` reads usage as the dialect writes it.
+
+    To be asked when the stream is over.
+    """
+
+    def is_lost(_data: Any, assembly: Assembly) -> bool:
+        counts = assembly.usage or {}
+        return told(counts).output_tokens != counts.get("output_tokens")
+
+    return is_lost
 
 
 def either(*conditions: When) -> When:

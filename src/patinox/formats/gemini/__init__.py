@@ -7,7 +7,7 @@ from typing import Any
 from patinox.formats.base import Format
 from patinox.formats.citations import citations
 from patinox.formats.gemini.extras import TEXTS, THOUGHTS, is_base64
-from patinox.formats.gemini.frames import WORDS
+from patinox.formats.gemini.frames import WORDS, read_usage, write_usage
 from patinox.formats.gemini.reader import GeminiReader
 from patinox.formats.gemini.state import GeminiState
 from patinox.formats.gemini.writer import GeminiWriter
@@ -20,6 +20,7 @@ from patinox.formats.losses import (
     either,
     has_broken_calls,
     has_no_object,
+    output_differs,
     reason_is_not_told,
     refuses_in_words,
     word_differs,
@@ -68,6 +69,11 @@ LOSSES: Losses = {
     "end:complete": Loss("arguments that are no object end it as MALFORMED_FUNCTION_CALL", has_broken_calls),
     "run.start:provider": Loss("the dialect has one provider"),
     "run.start:created_s": Loss("only Vertex AI says when a response was made"),
+    "usage:output_tokens": Loss(
+        "output that leaves the thoughts out is read as the sum of both",
+        output_differs(lambda counts: read_usage(write_usage(counts), final=True)),
+        is_late=True,
+    ),
     "usage:cache_write_tokens": Loss("the dialect does not count what was written to a cache"),
     "message.end:stop_sequence": Loss("the dialect does not say which stop sequence it was"),
     "message.end:finish_reason": Loss(

@@ -124,14 +124,20 @@ def _part(hole: dict[str, Any], payload: Any) -> Any:
 
 
 def read_usage(raw: dict[str, Any], *, final: bool) -> Usage:
-    """A `usageMetadata` as an event. The dialect counts thoughts and tools' prompts apart; the neutral counts don't."""
+    """A `usageMetadata` as an event. The dialect counts thoughts and tools' prompts apart; the neutral counts don't.
+
+    Where the total is the prompt's and the candidates' tokens alone, those have the thoughts in them.
+    """
     get = raw.get
-    thoughts = _count(get("thoughtsTokenCount"))
+    thoughts, said = _count(get("thoughtsTokenCount")), _count(get("candidatesTokenCount"))
+    prompt = _sum(_count(get("promptTokenCount")), _count(get("toolUsePromptTokenCount")))
+    total = _count(get("totalTokenCount"))
+    is_whole = said is not None and total == (prompt or 0) + said
     return Usage(
         mode="final" if final else "cumulative",
-        input_tokens=_sum(_count(get("promptTokenCount")), _count(get("toolUsePromptTokenCount"))),
-        output_tokens=_sum(_count(get("candidatesTokenCount")), thoughts),
-        total_tokens=_count(get("totalTokenCount")),
+        input_tokens=prompt,
+        output_tokens=said if is_whole else _sum(said, thoughts),
+        total_tokens=total,
         reasoning_tokens=thoughts,
         cached_tokens=_count(get("cachedContentTokenCount")),
         raw=raw,

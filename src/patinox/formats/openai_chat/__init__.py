@@ -8,8 +8,8 @@ import msgspec
 
 from patinox.formats.base import Format, StreamHead
 from patinox.formats.citations import citations, nested
-from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, reason_is, word_differs
-from patinox.formats.openai_chat.frames import REASONS, WORDS, write_usage
+from patinox.formats.losses import ONE_CALL, TELLS, Loss, Losses, output_differs, reason_is, word_differs
+from patinox.formats.openai_chat.frames import REASONS, WORDS, read_usage, write_usage
 from patinox.formats.openai_chat.reader import OpenAIChatReader
 from patinox.formats.openai_chat.state import ChatState, call_id
 from patinox.formats.openai_chat.writer import OpenAIChatWriter
@@ -53,6 +53,11 @@ LOSSES: Losses = {
     "message.end:provider_reason": ONE_CALL["message.end:provider_reason"]._replace(when=word_differs(WORDS)),
     "message.end:stop_sequence": Loss("the dialect does not say which stop sequence it was"),
     "run.start:provider": Loss("the dialect has one provider"),
+    "usage:output_tokens": Loss(
+        "output that leaves the reasoning out, as the total says, is read as the sum of both",
+        output_differs(lambda counts: read_usage(write_usage(counts), final=True)),
+        is_late=True,
+    ),
 }
 """What is lost, or told in other words, on the way into this dialect from another."""
 
