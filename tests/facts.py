@@ -53,8 +53,8 @@ Ops = set[tuple[int, int | None, str]]
 def facts(data: Iterable[Any]) -> list[Fact]:
     """All that these records say, the one that ends the log included.
 
-    A stream that failed ends with its error: what is told with a good end (the reason, the usage, that a call can be
-    carried out) is not expected of it.
+    A stream that failed ends with its error: what is told with a good end (the reason, that a call can be carried
+    out) is not expected of it. The usage is: what was counted was paid for, however it ended.
     """
     items = list(data)
     assembly = Assembly()
@@ -64,7 +64,7 @@ def facts(data: Iterable[Any]) -> list[Fact]:
     ops |= {(item.message, item.block, "retract") for item in items if isinstance(item, Retract)}
     said = [*_events(items, assembly), *_blocks(assembly, ops), *_usage(assembly)]
     if any(item.kind in ("end", "error") and _has_failed(item) for item in items):
-        return [fact for fact in said if not fact.key.startswith(("usage:", "message.end:", "tool.ready"))]
+        return [fact for fact in said if not fact.key.startswith(("message.end:", "tool.ready"))]
     return said
 
 
@@ -75,9 +75,9 @@ def _has_failed(item: Any) -> bool:
 def _usage(assembly: Assembly) -> Iterator[Fact]:
     for field in _USAGE:
         if (assembly.usage or {}).get(field) is not None:
-            yield Fact(f"usage:{field}", assembly.usage[field], _ENDS)  # type: ignore[index]
+            yield Fact(f"usage:{field}", assembly.usage[field])  # type: ignore[index]
     if (assembly.usage or {}).get("raw") is not None:
-        yield Fact("usage:raw", _plain(assembly.usage["raw"]), _ENDS)  # type: ignore[index]
+        yield Fact("usage:raw", _plain(assembly.usage["raw"]))  # type: ignore[index]
 
 
 def _blocks(assembly: Assembly, ops: Ops) -> Iterator[Fact]:

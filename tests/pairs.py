@@ -147,6 +147,15 @@ _GROUNDED = BlockDelta(
     value={"groundingChunks": [{"web": {"uri": f"https://example.org/{name}", "title": name}} for name in "ab"]},
 )
 
+_ALL_COUNTS = Usage(mode="cumulative", input_tokens=30, output_tokens=9, total_tokens=39, reasoning_tokens=2,
+                    cached_tokens=3, cache_write_tokens=4, raw={"n": 1})  # fmt: skip
+
+
+def _counted(ending: End | Error) -> list[Any]:
+    """A stream whose usage was known before it ended otherwise than well."""
+    return [RunStart(), MessageStart(), *_SAID, _ALL_COUNTS, ending]
+
+
 NEUTRAL: dict[str, list[Any]] = {
     "agent": AGENT,
     "steps": STEPS,
@@ -173,6 +182,14 @@ NEUTRAL: dict[str, list[Any]] = {
     "interrupted": [RunStart(), MessageStart(), *_SAID[:-1], End(Outcome.INTERRUPTED, Error("gone", "broke off"))],
     "failed": [RunStart(), MessageStart(), *_SAID[:-1], Error("overloaded", "try later")],
     "failed-outcome": [Text("x"), End(Outcome.FAILED, Error("odd", "failed"))],
+    "counted-and-failed": _counted(Error("overloaded", "try later")),
+    "counted-and-cancelled": _counted(End(Outcome.CANCELLED, Error("cancelled", "stopped"))),
+    "counted-and-interrupted": _counted(End(Outcome.INTERRUPTED, Error("gone", "broke off"))),
+    "counted-and-failed-outcome": _counted(End(Outcome.FAILED, Error("odd", "failed"))),
+    "counted-before-a-word": [_ALL_COUNTS, Error("overloaded", "try later")],
+    "counted-and-broken": _one("tool_calls", *_HALF_CALL, _BROKEN_CALL, _ALL_COUNTS),
+    "counted-and-withheld": _one("content_filter", *_SAID, _ALL_COUNTS),
+    "counted-and-cut": [*_one("tool_calls", *_HALF_CALL, _ALL_COUNTS)[:-2], End(Outcome.INCOMPLETE)],
     "thoughts-counted-apart": _one(
         "stop", *_SAID, Usage(input_tokens=30, output_tokens=9, total_tokens=44, reasoning_tokens=5)
     ),

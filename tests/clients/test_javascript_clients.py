@@ -24,7 +24,7 @@ from tests.flat import (
 from tests.recordings import recorded
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
-from patinox.core.events import BlockStart, MessageEnd, ToolReady
+from patinox.core.events import BlockStart, MessageEnd, ToolReady, Usage
 from patinox.formats.ag_ui import AG_UI
 from patinox.formats.ai_sdk import AI_SDK
 from patinox.formats.anthropic import ANTHROPIC
@@ -84,6 +84,12 @@ FAILURES: dict[str, Any] = {
     "interrupted": End(Outcome.INTERRUPTED),
     "cancelled": End(Outcome.CANCELLED, Error("cancelled", "stopped")),
 }
+BEFORE_FAILURES: dict[str, list[Any]] = {
+    "call": AGENT[:14],
+    "text": [Text("partial")],
+    "counted": [Text("partial"), Usage(mode="cumulative", input_tokens=30, output_tokens=9)],
+    "counted-alone": [Usage(mode="cumulative", input_tokens=30, output_tokens=9)],
+}
 
 
 def _made(name: str) -> list[StreamChunk]:
@@ -97,7 +103,7 @@ def _made(name: str) -> list[StreamChunk]:
         return logged([*random.Random(rest).sample([*AGENT, *STEPS, *ODD], 25), COMPLETE])
     if name == "cut-call":
         return logged([*AGENT[:14], MessageEnd(finish_reason="length"), End(Outcome.INCOMPLETE)])
-    return logged([*(AGENT[:14] if rest == "call" else [Text("partial")]), FAILURES[kind]])
+    return logged([*BEFORE_FAILURES[rest], FAILURES[kind]])
 
 
 def _fresh(dialect: Format[Any], name: str) -> Case:
@@ -124,7 +130,7 @@ def _relayed(dialect: Format[Any], frames: list[Any], at: int) -> Case:
 def _cases() -> dict[str, Callable[[], Case]]:
     """How to make each stream, by name: none is made before a test asks."""
     names = [*LOGS, *RECORDED, "cut-call", *(f"shuffled-{number}" for number in range(20))]
-    names += [f"{failure}-{what}" for failure in FAILURES for what in ("call", "text")]
+    names += [f"{failure}-{what}" for failure in FAILURES for what in BEFORE_FAILURES]
     cases: dict[str, Callable[[], Case]] = {}
     for dialect in DIALECTS:
         cases |= {f"{dialect.name}:{name}": partial(_fresh, dialect, name) for name in names}
@@ -193,7 +199,8 @@ def _usage(dialect: Format[Any], verdict: dict[str, Any]) -> dict[str, Any]:
     if dialect is AI_SDK:
         usage: dict[str, Any] = ((verdict["message"] or {}).get("metadata") or {}).get("usage", {})
         return usage
-    return (verdict["finished"].get("usage") or [{}])[0]  # type: ignore[no-any-return]
+    last = verdict["finished"] or verdict["runError"]
+    return (last.get("usage") or [{}])[0]  # type: ignore[no-any-return]
 
 
 def _is_whole(name: str) -> bool:
@@ -231,6 +238,11 @@ def test_a_failed_stream_is_reported(name: str, verdicts: Verdicts) -> None:
     else:
         assert verdict["runError"]["message"]
         assert verdict["finished"] is None
+
+
+@pytest.mark.parametrize("name", [name for name in FAILED if "-counted" in name])
+def test_the_usage_of_a_failed_stream_is_read(name: str, verdicts: Verdicts) -> None:
+    assert _usage(CASES[name]().dialect, verdicts[name]) == {"inputTokens": 30, "outputTokens": 9}
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

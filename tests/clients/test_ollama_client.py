@@ -12,7 +12,7 @@ from tests.flat import AGENT, AGENT_TEXT, COMPLETE, body, resumed
 from tests.recordings import recorded
 
 from patinox.core.chunks import End, Error, Outcome, StreamChunk, Text
-from patinox.core.events import BlockEnd, BlockStart, ToolReady
+from patinox.core.events import BlockEnd, BlockStart, ToolReady, Usage
 from patinox.formats.ollama import OLLAMA
 from patinox.formats.openai_chat import OPENAI_CHAT
 
@@ -90,6 +90,18 @@ def test_an_incomplete_answer_is_done_for_length() -> None:
 def test_a_failure_makes_the_client_raise(outcome: Outcome) -> None:
     with pytest.raises(ollama.ResponseError, match="the reason"):
         list(chat(sent(logged([Text("a"), End(outcome, Error("code", "the reason"))]))))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.CANCELLED, Outcome.INTERRUPTED])
+def test_the_usage_of_a_failed_stream_is_read_before_the_client_raises(outcome: Outcome) -> None:
+    usage = Usage(mode="cumulative", input_tokens=30, output_tokens=9)
+    answer = chat(sent(logged([Text("a"), usage, End(outcome, Error("code", "the reason"))])))
+    parts = [next(answer), next(answer)]
+
+    with pytest.raises(ollama.ResponseError, match="the reason"):
+        next(answer)
+    assert (said(parts), parts[-1].prompt_eval_count, parts[-1].eval_count) == ("a", 30, 9)
+    assert not any(part.done for part in parts)
 
 
 def test_a_call_that_cannot_be_parsed_makes_the_client_raise() -> None:

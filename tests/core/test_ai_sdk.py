@@ -19,6 +19,7 @@ from patinox.core.events import (
     ToolError,
     ToolReady,
     ToolResult,
+    Usage,
 )
 from patinox.formats.ai_sdk import AI_SDK
 
@@ -71,6 +72,35 @@ def test_the_steps_that_a_source_tells_are_its_own() -> None:
 )
 def test_a_failure_is_said_and_nothing_after_it(ending: Any, expected: list[Any]) -> None:
     assert written(AI_SDK, Text("a"), ending)[3:] == expected
+
+
+@pytest.mark.parametrize("ending", [Error("x", "broke"), End(Outcome.CANCELLED), End(Outcome.INTERRUPTED)])
+def test_usage_that_was_known_is_metadata_before_the_failure(ending: Any) -> None:
+    usage = Usage(mode="cumulative", input_tokens=30, output_tokens=9)
+
+    told = written(AI_SDK, Text("a"), usage, ending)[3:]
+
+    assert told[0] == {
+        "type": "message-metadata",
+        "messageMetadata": {"usage": {"inputTokens": 30, "outputTokens": 9}},
+    }
+    assert told[1:] == written(AI_SDK, Text("a"), ending)[3:]
+
+
+def test_usage_of_a_message_that_has_not_begun_begins_it() -> None:
+    told = types(written(AI_SDK, Usage(input_tokens=30), Error("x", "broke")))
+
+    assert told == ["start", "message-metadata", "error"]
+
+
+def test_usage_that_the_source_has_told_is_not_told_again() -> None:
+    frames = [
+        {"type": "start"},
+        {"type": "message-metadata", "messageMetadata": {"usage": {"inputTokens": 30, "outputTokens": 9}}},
+        {"type": "error", "errorText": "overloaded"},
+    ]
+
+    assert round_trip(AI_SDK, sse(*frames)) == frames
 
 
 def test_a_finish_that_follows_an_error_does_not_make_it_a_success() -> None:

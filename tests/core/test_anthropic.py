@@ -542,6 +542,42 @@ def test_what_did_not_end_well_is_an_error_and_has_no_message_stop(outcome: Outc
     assert not any(frame["type"] in ("message_delta", "message_stop") for frame in frames)
 
 
+@pytest.mark.parametrize("ending", [Error("x", "broke"), End(Outcome.CANCELLED), End(Outcome.INTERRUPTED)])
+def test_usage_that_was_known_is_told_before_an_error_without_a_stop_reason(ending: End | Error) -> None:
+    *_, counted, error = written(Text("x"), Usage(input_tokens=30, output_tokens=9), MessageEnd(), ending)
+
+    assert counted == {
+        "type": "message_delta",
+        "delta": {"stop_reason": None, "stop_sequence": None},
+        "usage": {"input_tokens": 30, "output_tokens": 9},
+    }
+    assert error["type"] == "error"
+
+
+def test_usage_before_an_error_begins_a_message_that_had_not_begun() -> None:
+    begun, error = written(Usage(input_tokens=30, output_tokens=9), Error("x", "broke"))
+
+    assert (begun["type"], error["type"]) == ("message_start", "error")
+    assert begun["message"]["usage"] == {"input_tokens": 30, "output_tokens": 9}
+
+
+@pytest.mark.parametrize("told", [[], [block(0, TEXT_BLOCK), stop(0), finish()[0]]], ids=["at-first", "at-last"])
+def test_usage_that_the_source_has_told_is_not_told_again(told: list[Any]) -> None:
+    frames = [start(), *told, {"type": "error", "error": {"type": "api_error", "message": "m"}}]
+
+    assert written_from(*frames) == frames
+
+
+def test_usage_before_an_error_makes_no_call_ready_that_may_have_been_cut_off() -> None:
+    counted = {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 7}}
+    half = [block(0, CALL_BLOCK), delta(0, "input_json_delta", partial_json='{"a":'), stop(0)]
+
+    events = events_of(start(), *half, counted, {"type": "error", "error": {"type": "api_error", "message": "m"}})
+
+    assert of(ToolReady, events) == []
+    assert [usage.output_tokens for usage in of(Usage, events)] == [1, 7]
+
+
 def test_a_stream_that_fails_after_its_source_had_ended_has_no_message_stop() -> None:
     events = events_of(start(), block(0, TEXT_BLOCK), stop(0), *finish())
     types = [frame["type"] for frame in written(*events, Error("x", "no"))]
@@ -616,6 +652,25 @@ def test_the_client_raises_what_did_not_end_well(ending: End | Error) -> None:
 
     with pytest.raises(anthropic.APIStatusError):
         as_client(body)
+
+
+@pytest.mark.parametrize("ending", [Error("x", "broke", status=529), End(Outcome.CANCELLED), End(Outcome.INTERRUPTED)])
+@pytest.mark.parametrize("before", [[Text("x")], []], ids=["text", "nothing"])
+def test_the_client_reads_the_usage_before_it_raises(before: list[Any], ending: End | Error) -> None:
+    usage = Usage(mode="cumulative", input_tokens=30, output_tokens=9, cached_tokens=10)
+    body = framed(write(ANTHROPIC, logged([*before, usage, ending])))
+
+    with (
+        client_for(body) as client,
+        client.messages.stream(model="m", max_tokens=9, messages=[{"role": "user", "content": "?"}]) as stream,
+    ):
+        with pytest.raises(anthropic.APIStatusError):
+            stream.until_done()
+        message = stream.current_message_snapshot
+
+    assert message.usage.output_tokens == 9
+    assert (message.usage.input_tokens, message.usage.cache_read_input_tokens) == (20, 10)
+    assert message.stop_reason is None
 
 
 def test_the_client_reads_a_pause_a_refusal_and_a_length_as_such() -> None:

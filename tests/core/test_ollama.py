@@ -1,9 +1,12 @@
 """Ollama's chat stream, one behaviour at a time."""
 
+from typing import Any
+
+import pytest
 from tests.dialects import assembled, logged, read
 from tests.flat import COMPLETE, OLLAMA_STREAMS, lines, round_trip, written
 
-from patinox.core.chunks import Error, Text
+from patinox.core.chunks import End, Error, Outcome, Text
 from patinox.core.events import (
     BlockDelta,
     BlockEnd,
@@ -71,6 +74,44 @@ def test_the_counters_are_usage() -> None:
 
     assert (usage.input_tokens, usage.output_tokens) == (169, 15)
     assert usage.raw["total_duration"] == 182242375
+
+
+def test_counters_of_a_line_that_is_not_the_last_are_usage_so_far() -> None:
+    frames = [
+        {"model": "m", "message": {"content": "a"}, "done": False, "eval_count": 0},
+        {"model": "m", "message": {"content": ""}, "done": False, "prompt_eval_count": 30, "eval_count": 9},
+        {"error": "broke"},
+    ]
+    events, _, problems = read(OLLAMA, lines(*frames))
+    usages = [(u.mode, u.input_tokens, u.output_tokens) for u in events if isinstance(u, Usage)]
+
+    assert (usages, problems) == ([("cumulative", 30, 9)], [])
+    assert round_trip(OLLAMA, lines(*frames)) == frames
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [Error("x", "broke")],
+        [End(Outcome.CANCELLED, Error("cancelled", "broke"))],
+        [End(Outcome.INTERRUPTED, Error("gone", "broke"))],
+    ],
+)
+def test_usage_that_was_known_is_a_line_before_the_error_which_is_not_done(ending: list[Any]) -> None:
+    *_, counted, error = written(OLLAMA, Text("a"), Usage(input_tokens=30, output_tokens=9), *ending)
+
+    assert (counted["done"], counted["message"]["content"]) == (False, "")
+    assert (counted["prompt_eval_count"], counted["eval_count"]) == (30, 9)
+    assert error == {"error": "broke"}
+
+
+def test_usage_is_told_where_an_answer_that_ended_well_cannot_be_told() -> None:
+    *_, counted, error = written(
+        OLLAMA, Text("a"), MessageEnd(finish_reason="content_filter"), Usage(input_tokens=30), COMPLETE
+    )
+
+    assert (counted["done"], counted["prompt_eval_count"]) == (False, 30)
+    assert "withheld" in error["error"]
 
 
 def test_an_error_line_is_the_ending() -> None:

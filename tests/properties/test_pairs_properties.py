@@ -13,7 +13,17 @@ from tests.facts import Losses, facts, lost
 from tests.pairs import RECORDED, STREAMS, Stream
 
 from patinox.core.chunks import End, Error, Outcome
-from patinox.core.events import BlockDelta, BlockEnd, BlockStart, MessageEnd, MessageStart, RunEnd, RunStart, ToolReady
+from patinox.core.events import (
+    BlockDelta,
+    BlockEnd,
+    BlockStart,
+    MessageEnd,
+    MessageStart,
+    RunEnd,
+    RunStart,
+    ToolReady,
+    Usage,
+)
 from patinox.formats.losses import keys
 from patinox.formats.registry import builtin
 from patinox.formats.transformer import StreamTransformer
@@ -117,6 +127,22 @@ def blocks(draw: st.DrawFn, message: int, number: int) -> list[Any]:
 
 
 @st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    taken, made = draw(st.integers(1, 50)), draw(st.integers(0, 50))
+    cached = draw(st.none() | st.integers(0, taken))
+    return Usage(
+        mode=draw(st.sampled_from(["delta", "cumulative", "final"])),
+        input_tokens=taken,
+        output_tokens=made,
+        total_tokens=draw(st.sampled_from([None, taken + made])),
+        reasoning_tokens=draw(st.none() | st.integers(0, made)),
+        cached_tokens=cached,
+        cache_write_tokens=draw(st.none() | st.integers(0, taken - (cached or 0))),
+        raw=draw(st.sampled_from([None, {"n": 1}])),
+    )
+
+
+@st.composite
 def streams(draw: st.DrawFn) -> list[Any]:
     records: list[Any] = [RunStart(model="m")]
     for message in range(draw(st.integers(1, 2))):
@@ -124,7 +150,10 @@ def streams(draw: st.DrawFn) -> list[Any]:
         calls = any(isinstance(record, ToolReady) for block in made for record in block)
         end = MessageEnd(message=message, finish_reason="tool_calls" if calls else "stop")
         records += [MessageStart(message=message), *(record for block in made for record in block), end]
-    ending = draw(st.sampled_from([None, Error("odd", "it failed"), End(Outcome.CANCELLED)]))
+    if draw(st.booleans()):
+        records.insert(draw(st.integers(0, len(records))), draw(usages()))
+    failures = [Error("odd", "it failed"), End(Outcome.CANCELLED), End(Outcome.INTERRUPTED)]
+    ending = draw(st.sampled_from([None, *failures]))
     return [*records, *([RunEnd()] if ending is None else [ending])]
 
 

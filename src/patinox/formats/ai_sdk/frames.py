@@ -154,6 +154,21 @@ def part(message_id: str, block: OpenBlock, whole: AssembledBlock) -> Frame:
     return say(f"data-{block.of}", data={key: each for key, each in body.items() if each is not None})
 
 
+def usage_metadata(state: AISDKState) -> dict[str, Any]:
+    """The counts as a message's metadata has them; nothing where nobody counted."""
+    counts = {theirs: state.usage[ours] for ours, theirs in USAGE.items() if ours in state.usage}
+    return {"messageMetadata": {"usage": counts}} if counts else {}
+
+
+def counted(state: AISDKState) -> Sequence[Frame]:
+    """The usage where no `finish` will tell it: what was counted was paid for. It is a message's, so one has begun."""
+    metadata = {} if state.finished else usage_metadata(state)
+    if not metadata:
+        return ()
+    opening = () if state.begun else (say("start", messageId=state.id),)
+    return (*opening, say("message-metadata", **metadata))
+
+
 def failure(data: End | Error) -> Sequence[Frame]:
     """An interrupted answer is an error that somebody should see, and nothing will finish it: both are said."""
     if isinstance(data, Error):

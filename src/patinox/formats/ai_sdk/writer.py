@@ -40,19 +40,20 @@ from patinox.formats.ai_sdk.frames import (
     DONE,
     FAILURES,
     SPOKEN,
-    USAGE,
     WORDS,
     AISDKState,
     Written,
     annotation,
     answered,
     call_input,
+    counted,
     failure,
     kind_of,
     opener,
     part,
     remember,
     say,
+    usage_metadata,
     waiting,
 )
 from patinox.formats.ai_sdk.parts import DIALECT
@@ -356,9 +357,9 @@ class AISDKWriter(FlatWriter[AISDKState]):
     # endings
 
     def end(self, state: AISDKState, data: End | Error, assembly: Assembly) -> Written:
-        """`finish` and `[DONE]`; on a failure `error`, on a cancel `abort`, and neither of the two."""
+        """`finish` and `[DONE]`; on a failure `error`, on a cancel `abort`, after the usage, and neither of the two."""
         if isinstance(data, Error) or data.outcome in FAILURES:
-            return state, failure(data)
+            return state, (*counted(state), *failure(data))
         if state.finished:
             return state, (DONE,)
         state, opening = self._content(replace(state, due=False))
@@ -368,9 +369,7 @@ class AISDKWriter(FlatWriter[AISDKState]):
             opening += calls
         state, closing = self._end_step(state) if state.step else self._close(state, None)
         said = "length" if data.outcome is Outcome.INCOMPLETE else state.held or "stop"
-        usage = {theirs: state.usage[ours] for ours, theirs in USAGE.items() if ours in state.usage}
-        metadata = {"messageMetadata": {"usage": usage}} if usage else {}
-        finish = say("finish", finishReason=said, **metadata)
+        finish = say("finish", finishReason=said, **usage_metadata(state))
         return replace(state, finished=True), (*opening, *closing, finish, DONE)
 
 

@@ -158,7 +158,13 @@ def stopped(state: MessageState) -> Written:
     if state.stop is not None:
         frames = (*frames, message_stop(state))
     state = MessageState(
-        stream=state.stream, id=state.id, model=state.model, muted=state.muted, usage=state.usage, joint=state.joint
+        stream=state.stream,
+        id=state.id,
+        model=state.model,
+        muted=state.muted,
+        usage=state.usage,
+        owed=state.owed,
+        joint=state.joint,
     )
     return state, frames
 

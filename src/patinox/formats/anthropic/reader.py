@@ -272,7 +272,8 @@ class AnthropicReader:
             return self._odd("a message_delta out of place")
         if isinstance(delta, dict) and delta.get("stop_reason"):
             self._reason = delta
-        self._blocks.settle(cut=self._outcome() is Outcome.INCOMPLETE)
+        if self._reason:  # usage before an error comes without one, and then a call may have been cut off
+            self._blocks.settle(cut=self._outcome() is Outcome.INCOMPLETE)
         if not isinstance(usage, dict):
             return None
         self._blocks.events.append(replace(read_usage(usage, final=True), message=self._blocks.message))

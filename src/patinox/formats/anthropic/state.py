@@ -58,7 +58,7 @@ class MessageState(msgspec.Struct, frozen=True):
     `begun`: a `message_start` was written; `told`: its `message_delta` too. `blocks` counts the message's blocks on
     the wire. `unstopped` is a call whose arguments may still come, by its number on the wire. `stop` is a
     `message_stop` that waits for the end of the log, `reason` what the `message_delta` said, or our own will
-    say.
+    say. `owed`: there is usage that no frame has told.
     """
 
     stream: str
@@ -77,6 +77,7 @@ class MessageState(msgspec.Struct, frozen=True):
     stop_sequence: str | None = None
     muted: tuple[int, ...] = ()
     usage: dict[str, Any] = {}
+    owed: bool = False
 
 
 class AnthropicState(msgspec.Struct, frozen=True):
@@ -142,6 +143,12 @@ def message_start(state: MessageState) -> Frame:
     return frame({"type": "message_start", "message": message})
 
 
+def message_delta(state: MessageState, reason: str | None, stop_sequence: str | None = None) -> Frame:
+    """Why the message ends, null where nobody knows, and its usage."""
+    delta = {"stop_reason": reason, "stop_sequence": stop_sequence}
+    return frame({"type": "message_delta", "delta": delta, "usage": write_usage(state.usage)})
+
+
 def block_start(state: MessageState, slot: Slot, index: int) -> Frame:
     """The beginning of a block. A call without an id gets one made of where it stands."""
     call_id, name = slot.call_id, slot.name
@@ -155,7 +162,7 @@ def begin(state: MessageState) -> Written:
     """A message begins, if none has."""
     if state.begun:
         return state, ()
-    return replace(state, begun=True), (message_start(state),)
+    return replace(state, begun=True, owed=False), (message_start(state),)
 
 
 def open_block(state: MessageState, slot: Slot, old: Slot | None = None) -> Written:

@@ -34,7 +34,6 @@ from patinox.formats.anthropic.frames import (
     WORDS,
     citation,
     head,
-    write_usage,
 )
 from patinox.formats.anthropic.joints import CALL_OPS, counted, grown, join, message_stop, native, stopped
 from patinox.formats.anthropic.state import (
@@ -49,6 +48,7 @@ from patinox.formats.anthropic.state import (
     drop,
     find,
     frame,
+    message_delta,
     message_start,
     open_block,
     put,
@@ -298,7 +298,8 @@ def _own_message_end(state: MessageState, data: MessageEnd, assembly: Assembly) 
 
 def _own_usage(state: MessageState, data: Usage, _assembly: Assembly) -> Written:
     """Held for the end: it is said in `message_delta`."""
-    return counted(state, data), ()
+    state = counted(state, data)
+    return replace(state, owed=bool(state.usage)), ()
 
 
 def _own_native(state: MessageState, data: Native, _assembly: Assembly) -> Written:
@@ -323,7 +324,8 @@ _OWN: dict[type[Event], Callable[[MessageState, Any, Assembly], Written]] = {
 
 def _end(state: MessageState, data: End | Error) -> Written:
     if isinstance(data, Error) or data.outcome in _FAILURES:
-        return replace(state, joint=None), (_failure(data),)
+        state, told = _counted(replace(state, joint=None))
+        return state, (*told, _failure(data))
     state, frames = release(state)
     if state.stop is not None:
         return state, (*frames, message_stop(state))
@@ -332,9 +334,17 @@ def _end(state: MessageState, data: End | Error) -> Written:
     frames = (*frames, *begun, *closed)
     if not state.told:
         word = "max_tokens" if data.outcome is Outcome.INCOMPLETE else "end_turn"
-        delta = {"stop_reason": state.reason or word, "stop_sequence": state.stop_sequence}
-        frames = (*frames, frame({"type": "message_delta", "delta": delta, "usage": write_usage(state.usage)}))
+        frames = (*frames, message_delta(state, state.reason or word, state.stop_sequence))
     return state, (*frames, message_stop(state))
+
+
+def _counted(state: MessageState) -> Written:
+    """The usage that is held, before an error: what was counted was paid for. It gives no reason to stop."""
+    if not state.owed:
+        return state, ()
+    if not state.begun:
+        return begin(state)  # whose frame tells it
+    return replace(state, owed=False), (message_delta(state, None),)
 
 
 def _failure(data: End | Error) -> Frame:

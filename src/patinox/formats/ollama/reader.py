@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from patinox.core.chunks import End, Error, Outcome
 from patinox.core.events import (
@@ -99,6 +99,8 @@ class OllamaReader(FlatLinesReader):
         self._logprobs(frame)
         if frame.get("done") is True:
             self._finish(frame)
+        elif frame.get("prompt_eval_count") or frame.get("eval_count"):  # zeros may stand for what nobody counted yet
+            self._usage(frame, "cumulative")
         return self._kept(frame, at)
 
     def _kept(self, frame: dict[str, Any], at: Any) -> Any:
@@ -186,17 +188,21 @@ class OllamaReader(FlatLinesReader):
         self._reason = "tool_calls" if reason == "stop" and self._called else reason
         self._over = True
         self._enter(None)
+        self._usage(frame, "final")
+        self.add(MessageEnd(finish_reason=self._reason, provider_reason=said))
+        self.add(RunEnd(outcome=self._outcome()))
+
+    def _usage(self, frame: dict[str, Any], mode: Literal["cumulative", "final"]) -> None:
         counters = {key: frame[key] for key in _COUNTERS if key in frame}
         if counters:
             self.add(
                 Usage(
+                    mode=mode,
                     input_tokens=count(frame.get("prompt_eval_count")),
                     output_tokens=count(frame.get("eval_count")),
                     raw=counters,
                 )
             )
-        self.add(MessageEnd(finish_reason=self._reason, provider_reason=said))
-        self.add(RunEnd(outcome=self._outcome()))
 
     def _failure(self, frame: dict[str, Any]) -> Any:
         if self.error is None:

@@ -233,20 +233,24 @@ class OllamaWriter(FlatWriter[OllamaState]):
     # endings
 
     def end(self, state: OllamaState, data: End | Error, assembly: Assembly) -> Written:
-        """The last line, with the counts that are known; on a failure a line that says so, and nothing else."""
+        """The last line, with the counts that are known; on a failure a line with those, and one that says so."""
         if isinstance(data, Error) or data.outcome in _FAILURES:
-            return state, (_failure(data),)
+            return state, (*self._counted(state), _failure(data))
         if state.finished:
             return state, ()
-        if state.broken is not None:
-            return state, (Frame(encode({"error": state.broken})),)
-        if state.withheld is not None:
-            return state, (Frame(encode({"error": f"the rest of the answer was withheld ({state.withheld})"})),)
+        failed = state.broken
+        if failed is None and state.withheld is not None:
+            failed = f"the rest of the answer was withheld ({state.withheld})"
+        if failed is not None:
+            return state, (*self._counted(state), Frame(encode({"error": failed})))
         said = "length" if state.is_length or data.outcome is Outcome.INCOMPLETE else "stop"
-        names = {"input_tokens": "prompt_eval_count", "output_tokens": "eval_count"}
-        counts = {theirs: state.usage[ours] for ours, theirs in names.items() if ours in state.usage}
-        frame = self._line(state, {}, done=True, done_reason=said, **counts)
+        frame = self._line(state, {}, done=True, done_reason=said, **_counts(state))
         return replace(state, finished=True), (frame,)
+
+    def _counted(self, state: OllamaState) -> Sequence[Frame]:
+        """What was counted before an error was paid for: a line that is not the last may have the counts too."""
+        counts = {} if state.finished else _counts(state)
+        return (self._line(state, {}, **counts),) if counts else ()
 
 
 _OWN: dict[type, Callable[[OllamaWriter, OllamaState, Any, Assembly], Written]] = {
@@ -260,6 +264,12 @@ _OWN: dict[type, Callable[[OllamaWriter, OllamaState, Any, Assembly], Written]] 
     Usage: OllamaWriter._usage,
     Native: OllamaWriter._native,
 }
+
+
+def _counts(state: OllamaState) -> dict[str, int]:
+    """The counts that are known, under the protocol's names."""
+    names = {"input_tokens": "prompt_eval_count", "output_tokens": "eval_count"}
+    return {theirs: state.usage[ours] for ours, theirs in names.items() if ours in state.usage}
 
 
 def _remember(state: OllamaState, data: BlockStart) -> OllamaState:
