@@ -398,7 +398,7 @@ async def test_a_pass_over_many_readers_gives_the_loop_back(
     while not served or served[-1] < 100:
         await asyncio.sleep(0)
         served.append(sum(len(reader.sink.messages) for reader in readers))
-    assert served[:4] == [31, 63, 95, 100]
+    assert served[:4] == [32, 64, 96, 100]
     for reader in readers:
         await reader.leave()
 
@@ -430,7 +430,7 @@ async def test_an_end_in_the_middle_of_a_pass_is_said_to_everybody(
     write(stream, 2)
     late.subscription.cursor = 1  # stands elsewhere, so that its message is packed after the break
     await asyncio.sleep(0)
-    assert sum(len(reader.sink.messages) for reader in readers) == 31
+    assert sum(len(reader.sink.messages) for reader in readers) == 32
     await stream.finish()
     await turns()
     assert [reader.sink.finals for reader in (*readers, late)] == [1] * 41
@@ -439,6 +439,44 @@ async def test_an_end_in_the_middle_of_a_pass_is_said_to_everybody(
     assert late.ids == [2, 3]
     for reader in (*readers, late):
         reader.subscription.close()
+
+
+async def test_a_log_that_grows_in_the_middle_of_a_pass_leaves_everybody_parked(
+    stream: ActiveStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers = [Reader(stream) for _ in range(40)]
+    await turns()
+    monkeypatch.setattr(fanout_module, "_SLICE_S", -1.0)
+    write(stream, 1)
+    await asyncio.sleep(0)
+    assert readers[-1].ids == []
+    write(stream, 1)
+    while readers[-1].ids != [1, 2]:
+        await asyncio.sleep(0)
+        assert all(reader.subscription.task is None for reader in readers)
+    assert [reader.ids for reader in readers] == [[1, 2]] * 40
+    for reader in readers:
+        await reader.leave()
+
+
+async def test_a_reader_that_is_dropped_by_what_another_ones_send_sets_going_is_left_alone(
+    stream: ActiveStream,
+) -> None:
+    class Drops(FakeSink):
+        def push(self, message: tuple[bytes, bool]) -> Any:
+            victim.fanout.drop_nowait(victim.subscription)
+            return super().push(message)
+
+    culprit, victim = Reader(stream), Reader(stream)
+    await turns()
+    culprit.subscription.sink = culprit.sink = Drops()
+    victim.sink.suspend()
+    write(stream, 1)
+    await turns()
+    assert victim.subscription.task is None
+    assert culprit.ids == [1]
+    await culprit.leave()
+    victim.subscription.close()
 
 
 async def test_a_reader_that_leaves_in_the_middle_of_a_pass_is_not_written_to(

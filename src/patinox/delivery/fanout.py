@@ -1,7 +1,7 @@
 """The fan-out: everything that was appended goes to every reader at the head, one pass per turn of the event loop.
 
     append → mark(feed) ─call_soon─▶ pass: per view, make the new frames once, pack one message,
-                                     push it into the sink of each parked subscription
+                                     push it into the sinks of the parked subscriptions
                                        ├─ left at once       → the next one
                                        ├─ must wait (busy)   → a small task finishes this write, then catches up
                                        └─ raised             → the reader is gone
@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from patinox.delivery.cohorts import Cohort, Packed, cohorts, pack
+from patinox.delivery.driver import Driver
 from patinox.delivery.feed import Feed
-from patinox.delivery.sink import Message, Sink
-from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription, too_slow
+from patinox.delivery.sink import Left, Message, Sink, push_each
+from patinox.delivery.subscription import Subscription, too_slow
 from patinox.delivery.view import View
 from patinox.errors import ReaderTooSlow, Unauthenticated
 
@@ -31,22 +33,14 @@ _BEATS = 4  # heartbeat ticks an interval: a silent connection is served between
 _log = logging.getLogger("patinox.delivery")
 
 
-class Packed(NamedTuple):
-    """What all readers at one cursor get: a message (None: nothing to say), and whether it says the end.
+class Fanout:
+    """Delivers for one event loop. Owns the subscriptions given to `deliver` until they are done or dropped.
 
-    `upto` is the record it reaches up to; `over` says that this is the log's last.
+    `driver` is for the sinks that it delivers to.
     """
 
-    message: Message | None
-    upto: int
-    says_end: bool
-    over: bool
-
-
-class Fanout:
-    """Delivers for one event loop. Owns the subscriptions given to `deliver` until they are done or dropped."""
-
     def __init__(self, *, heartbeat_interval_s: float = 30.0, write_deadline_s: float = 30.0) -> None:
+        self.driver = Driver()
         self._loop = asyncio.get_running_loop()
         self._dirty: dict[Feed, None] = {}
         self._pass: Iterator[None] | None = None
@@ -188,54 +182,44 @@ class Fanout:
             for subscription in tuple(view.parked):
                 self._finish(subscription, error)
             return
-        head = view.log.head
-        packed: dict[tuple[str, int, str | None], Packed | None] = {}  # by kind, cursor, audience: nearly always one
-        for count, subscription in enumerate(tuple(view.parked), 1):
-            if not count % _LOOK_AT_CLOCK_EVERY:
+        head = view.log.head  # as it is now: what is appended while the loop has other things to do is the next pass's
+        packed: dict[Cohort, Packed | None] = {}
+        parked = tuple(view.parked)
+        for start in range(0, len(parked), _LOOK_AT_CLOCK_EVERY):
+            if start:
                 yield
-            sink, cursor = subscription.sink, subscription.cursor
-            if sink is None or cursor >= head or subscription.task is not None:
-                continue  # left, or was brought further, while the loop had other things to do
-            audience = subscription.audience
-            if audience is not None and not view.addresses(audience, cursor):
-                audience = None
-            key = (sink.kind, cursor, audience)
-            if key not in packed:
-                packed[key] = self._pack(feed, view, sink, cursor, audience)
-            known = packed[key]
-            if known is None:
-                self._catch_up_later(subscription, None)
-            else:
-                self._push(subscription, sink, known, head)
+            for cohort, members in cohorts(view, head, parked[start : start + _LOOK_AT_CLOCK_EVERY]).items():
+                if cohort not in packed:
+                    packed[cohort] = pack(feed, view, members[0].sink, cohort)
+                self._push(members, packed[cohort], head)
 
-    def _push(self, subscription: Subscription, sink: Sink, packed: Packed, head: int) -> None:
-        message, subscription.cursor, subscription.said_end, over = packed
-        pending = None
+    def _push(self, members: list[Subscription], packed: Packed | None, head: int) -> None:
+        if packed is None:
+            for member in members:
+                self._catch_up_later(member, None)
+            return
+        message, upto, says_end, over = packed
+        for member in members:
+            member.cursor = upto
+        left: Left = {}
         if message is not None:
-            subscription.quiet_ticks = 0
-            try:
-                pending = sink.push(message)
-            except Exception as error:
-                self._finish(subscription, error)
-                return
-        if pending is not None or packed.upto < head:
-            self._catch_up_later(subscription, pending)
-        elif over:
-            self._finish(subscription)
-
-    def _pack(self, feed: Feed, view: View, sink: Sink, cursor: int, audience: str | None) -> Packed | None:
-        """None where a task has to write: frames that are not hot (any more), and large ones.
-
-        Middlewares hand large bodies to a thread (Starlette's GZip), which takes a task to wait for it.
-        How the feed stands is looked at here, since it may grow or end while the pass has given the loop back.
-        """
-        batch = view.take(cursor, MAX_WRITE_BYTES, audience)
-        if batch is None or len(batch.data) >= 2 * MAX_WRITE_BYTES:
-            return None
-        over = feed.ended and batch.upto >= view.log.head
-        says_end = over and not (view.wire.aborts and feed.went_wrong)
-        message = sink.pack(batch.data, final=says_end) if batch.data or says_end else None
-        return Packed(message, batch.upto, says_end, over)
+            for member in members:
+                member.quiet_ticks = 0
+            sinks = [member.sink for member in members]
+            left = getattr(sinks[0], "push_all", push_each)(sinks, message)
+        if not left and not over and upto >= head:
+            return  # nearly always
+        for at, member in enumerate(members):
+            pending = left.get(at)
+            if member.sink is None:
+                continue  # dropped meanwhile, by what another one's `send` set going
+            member.said_end = says_end
+            if isinstance(pending, Exception):
+                self._finish(member, pending)
+            elif pending is not None or upto < head:
+                self._catch_up_later(member, pending)
+            elif over:
+                self._finish(member)
 
     # ── one subscription ──
 

@@ -1,19 +1,23 @@
 """A sink: where frames leave. The fan-out packs a message once and pushes it into every sink of the same kind.
 
 `push` returns None when the message has left, or an awaitable that finishes it: then the sink is *busy*, and
-nothing more is pushed into it until the awaitable is done.
+nothing more is pushed into it until the awaitable is done. A kind of sink that is quicker about many at once has a
+static `push_all(sinks, message)` too, which does what `push_each` does.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping, Sequence
 from typing import Any, Protocol
 
 Message = Any
-"""What one kind of sink sends: for ASGI, an `http.response.body` dict shared by all readers."""
+"""What one kind of sink sends: for ASGI, an `http.response.body` event that is made once for all readers."""
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Left = dict[int, Awaitable[None] | Exception]
+"""Of several sinks that were pushed into, by their places: what finishes those that must wait, what the gone raised."""
 
 
 class Sink(Protocol):
@@ -31,6 +35,20 @@ class Sink(Protocol):
     def push(self, message: Message) -> Awaitable[None] | None:
         """Sends now, or returns what finishes sending. Raises whatever the connection raises when it is gone."""
         ...
+
+
+def push_each(sinks: Sequence[Sink], message: Message) -> Left:
+    """Pushes one message into several sinks of a kind. Those that took it are not in what is returned."""
+    left: Left = {}
+    for at, sink in enumerate(sinks):
+        try:
+            pending = sink.push(message)
+        except Exception as error:
+            left[at] = error
+        else:
+            if pending is not None:
+                left[at] = pending
+    return left
 
 
 @types.coroutine
@@ -69,40 +87,3 @@ def start(awaitable: Awaitable[None]) -> Awaitable[None] | None:
 
 async def _awaited(awaitable: Awaitable[None]) -> None:
     await awaitable
-
-
-class AsgiSink:
-    """The body of an ASGI response (ASGI HTTP spec 2.x, "Response Body").
-
-    Servers' `send` mostly finishes without waiting for anything; driven by hand that costs no task and no trip
-    through the event loop.
-    """
-
-    __slots__ = ("_send",)
-    kind = "asgi"
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-
-    def pack(self, data: bytes, *, final: bool) -> Message:
-        """One `http.response.body`."""
-        return {"type": "http.response.body", "body": data, "more_body": not final}
-
-    def push(self, message: Message) -> Awaitable[None] | None:
-        """Drives `send` by hand, with a message of its own: middlewares write into it (Starlette's GZip does)."""
-        return start(self._send({**message}))
-
-
-class TaskSink(AsgiSink):
-    """The same behind a middleware that needs a task: every `send` is left to the subscription's task to await."""
-
-    __slots__ = ()
-
-    def push(self, message: Message) -> Awaitable[None] | None:
-        """What sends; nothing has happened yet, and nothing has to if it is never awaited."""
-        return _later(self._send, message)
-
-
-@types.coroutine
-def _later(send: Send, message: Message) -> Generator[Any, Any, None]:
-    yield from send({**message}).__await__()

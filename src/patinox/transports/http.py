@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from patinox.core.attach import After, Attachment, AttachOutcome
 from patinox.core.chunks import EventId
+from patinox.delivery.asgi_sink import asgi_sink
 from patinox.delivery.gzip import GzipSink
-from patinox.delivery.sink import AsgiSink, Send, Sink, TaskSink, start
+from patinox.delivery.sink import Send, Sink
 from patinox.delivery.subscription import MAX_WRITE_BYTES, Subscription
 from patinox.delivery.wire import Wire
 from patinox.errors import Unauthenticated
@@ -166,11 +167,11 @@ class HttpReader:
             async with asyncio.timeout(self._manager.config.write_deadline_s or None):
                 await send({"type": "http.response.start", "status": 200, "headers": headers})
                 at_once = opening if not compressed and len(opening) <= MAX_WRITE_BYTES else b""
-                sink = await _probe(send, at_once)
+                sink: Sink = await asgi_sink(send, self._manager.fanout.driver, at_once)
         except TimeoutError:
             return  # it never took the first bytes
-        sink, rest = (GzipSink(sink) if compressed else sink), opening[len(at_once) :]
-        done = self._manager.fanout.deliver(subscription, sink, rest)
+        sink = GzipSink(sink) if compressed else sink
+        done = self._manager.fanout.deliver(subscription, sink, opening[len(at_once) :])
         await asyncio.wait((done, watcher), return_when=asyncio.FIRST_COMPLETED)
         if done.done() and not done.cancelled():
             done.exception()  # the connection broke, or stalled beyond its deadline: either way the reader has gone
@@ -240,38 +241,3 @@ def _accepts_gzip(scope: Message) -> bool:
         if coding.strip() in ("gzip", "x-gzip"):
             return weight.replace(" ", "").rstrip("0.") not in ("q=", "q")
     return False
-
-
-async def _probe(send: Send, opening: bytes) -> Sink:
-    """Sends the opening by hand, outside of any task, and sees whether this `send` can be driven so.
-
-    A server's own `send` finishes at once. A middleware between may need a task, or hand the message to one
-    (Starlette's BaseHTTPMiddleware): it raises or has to wait here, and is awaited in tasks from then on.
-    """
-    sink = AsgiSink(send)
-    message = sink.pack(opening, final=False)
-    loop = asyncio.get_running_loop()
-    tried: asyncio.Future[Awaitable[None] | None] = loop.create_future()
-
-    def attempt() -> None:
-        try:
-            pending = start(send(message))
-        except Exception as error:
-            if not tried.done():
-                tried.set_exception(error)
-        else:
-            if not tried.done():
-                tried.set_result(pending)
-
-    loop.call_soon(attempt)
-    try:
-        pending = await tried
-    except OSError:
-        raise
-    except Exception:
-        await send(message)
-        return TaskSink(send)
-    if pending is None:
-        return sink
-    await pending
-    return TaskSink(send)

@@ -17,7 +17,6 @@ import msgspec
 
 from patinox.core.chunks import Text
 from patinox.core.codec import encode_data
-from patinox.delivery.driver import Driver
 from patinox.delivery.sink import Send
 from patinox.errors import ConnectionNotFound, Forbidden, InputError, LimitExceeded, PatinoxError, ShuttingDown
 from patinox.manager import ActiveStream, Relay, StreamManager
@@ -63,7 +62,6 @@ class WebSocketHandler:
         self._access = access if access is not None else Access(manager)
         self.manager = manager
         self.connections: dict[str, WebSocketConnection] = {}
-        self._driver = Driver()
         self._door = Door(
             (*config.allowed_origins, *allowed_origins), (*config.allowed_hosts, *allowed_hosts), strict=strict
         )
@@ -140,7 +138,7 @@ class WebSocketHandler:
         metadata: MutableMapping[str, Any] | None,
     ) -> None:  # fmt: skip
         direct = scope.get("extensions", {}).get(CONNECTION)
-        outlet: Outlet = AsgiOutlet(send, self._driver) if direct is None else DirectOutlet(direct)
+        outlet: Outlet = AsgiOutlet(send, self.manager.fanout.driver) if direct is None else DirectOutlet(direct)
         connection = WebSocketConnection(
             connection_id, self._access, outlet, receive, send, caller=caller, address=address, metadata=metadata
         )

@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, Protocol
 
 from patinox.core.chunks import EventId
-from patinox.delivery.driver import Driver
+from patinox.delivery.driver import Driver, Events
 from patinox.delivery.feed import Feed
-from patinox.delivery.sink import Send
+from patinox.delivery.sink import Left, Send, push_each
 from patinox.delivery.subscription import Subscription
 from patinox.transports.websocket.frames import DirectSocket
 from patinox.transports.websocket.wire import DEFLATED, FRAMES, LINES, Packaging, end_of_reading
@@ -85,9 +85,9 @@ class DirectOutlet:
 
 
 class AsgiOutlet:
-    """Messages, one ASGI event each. A `driver` serves any number of outlets."""
+    """Messages, one ASGI event each."""
 
-    __slots__ = ("_driver", "_is_probed", "_needs_task", "_send", "_task", "packaging")
+    __slots__ = ("_driver", "_is_tried", "_needs_task", "_send", "_task", "packaging")
 
     kind = "websocket"
 
@@ -96,29 +96,37 @@ class AsgiOutlet:
         self._driver = driver
         self._task: asyncio.Task[None] | None = None
         self._needs_task = False
-        self._is_probed = False
+        self._is_tried = False
         self.packaging = LINES
 
-    def pack(self, data: bytes, *, final: bool) -> Any:
-        """The messages of joined lines, as strings."""
-        return data.decode().split("\n")[:-1]
+    def pack(self, data: bytes, *, final: bool) -> Events:
+        """The messages of joined lines."""
+        return [_sent(line) for line in data.decode().split("\n")[:-1]]
 
-    def push(self, message: Sequence[str]) -> Awaitable[None] | None:
+    def push(self, message: Events) -> Awaitable[None] | None:
         """Sends them one after the other, as far as that does not have to wait."""
         if self._task is not None:
             return _in_turn(self, message)
         if self._needs_task:
-            return self._finish(None, message) if message else None
-        driver, send, rest = self._driver, self._send, iter(message)
-        for text in rest:
-            pending = driver.start(send({"type": "websocket.send", "text": text}))
-            if pending is not None:
-                return self._finish(pending, tuple(rest))
-        return None
+            return self._finish(self._send_all(message)) if message else None
+        pending = self._driver.start(self._send, message)
+        return None if pending is None else self._finish(pending)
 
-    def _finish(self, pending: Awaitable[None] | None, rest: Sequence[str]) -> Awaitable[None]:
+    @staticmethod
+    def push_all(outlets: Sequence[AsgiOutlet], message: Events) -> Left:
+        """Drives all of them in one go; but for the ones, among few, that are busy or need tasks."""
+        sends = [outlet._send for outlet in outlets if outlet._task is None and not outlet._needs_task]
+        if len(sends) < len(outlets):
+            return push_each(outlets, message)
+        left = outlets[0]._driver.start_all(sends, message)
+        for at, outcome in left.items():
+            if not isinstance(outcome, Exception):
+                left[at] = outlets[at]._finish(outcome)
+        return left
+
+    def _finish(self, pending: Awaitable[None]) -> Awaitable[None]:
         """Has the task send what is left."""
-        self._task = task = asyncio.get_running_loop().create_task(self._send_all(pending, rest))
+        self._task = task = asyncio.get_running_loop().create_task(_awaited(pending))
         task.add_done_callback(self._finished)
         return _outcome(task)
 
@@ -127,11 +135,9 @@ class AsgiOutlet:
         if not task.cancelled():
             task.exception()  # whoever waits for it raises it; nobody may
 
-    async def _send_all(self, pending: Awaitable[None] | None, rest: Sequence[str]) -> None:
-        if pending is not None:
-            await pending
-        for text in rest:
-            await self._send({"type": "websocket.send", "text": text})
+    async def _send_all(self, events: Events) -> None:
+        for event in events:
+            await self._send({**event})
 
     async def wait_turn(self) -> None:
         """Waits until nothing is being sent."""
@@ -139,45 +145,14 @@ class AsgiOutlet:
             await asyncio.wait((self._task,))
 
     async def say(self, message: bytes) -> None:
-        """Sends one message, and finds out with the first how this `send` can be driven.
-
-        A server's own finishes at once, called from anywhere. A middleware between may need a task, or hand the message
-        to one: it raises or has to wait when it is called outside of one, and is left to tasks from then on.
-        """
-        text = message.decode()
-        if self._is_probed:
-            pending = self.push([text])
-            if pending is not None:
-                await pending
+        """Sends one message, and finds out with the first whether this `send` can be driven."""
+        events = (_sent(message.decode()),)
+        if not self._is_tried:
+            self._is_tried = self._needs_task = True  # as long as that is not known
+            self._needs_task = not await self._driver.try_out(self._send, events)
             return
-        self._is_probed = True
-        await self._probe(text)
-
-    async def _probe(self, text: str) -> None:
-        loop = asyncio.get_running_loop()
-        tried: asyncio.Future[Awaitable[None] | None] = loop.create_future()
-
-        def attempt() -> None:
-            try:
-                pending = self._driver.start(self._send({"type": "websocket.send", "text": text}))
-            except Exception as error:
-                if not tried.done():
-                    tried.set_exception(error)
-            else:
-                if not tried.done():
-                    tried.set_result(pending)
-
-        loop.call_soon(attempt)
-        try:
-            pending = await tried
-        except OSError:
-            raise
-        except Exception:
-            self._needs_task = True
-            await self._send({"type": "websocket.send", "text": text})
-            return
+        pending = self.push(events)
         if pending is not None:
-            self._needs_task = True
             await pending
 
     def abort(self) -> None:
@@ -190,13 +165,21 @@ class AsgiOutlet:
             await asyncio.wait((self._task,))
 
 
+def _sent(text: str) -> dict[str, Any]:
+    return {"type": "websocket.send", "text": text}
+
+
 @types.coroutine
-def _in_turn(outlet: AsgiOutlet, message: Sequence[str]) -> Generator[Any, Any, None]:
+def _in_turn(outlet: AsgiOutlet, message: Events) -> Generator[Any, Any, None]:
     """Waits for what is being sent, and sends. Like all that a sink returns, it may never be awaited at all."""
     yield from outlet.wait_turn().__await__()
     pending = outlet.push(message)
     if pending is not None:
         yield from pending  # type: ignore[misc]  # a generator that is marked as a coroutine, like this one
+
+
+async def _awaited(pending: Awaitable[None]) -> None:
+    await pending
 
 
 @types.coroutine
