@@ -69,6 +69,7 @@ CONTESTANTS = {
         Contestant(
             "h2-single", "Patinox HTTP/2, a connection each", "patinox_http2", True, SERVER_CORE, *_API, streams=1,
         ),
+        Contestant("ws-asgi", "bare ASGI, loop over send", "asgi_sockets", path="/ws", dialect="plain"),
         Contestant("ws-starlette", "Starlette, send_text loop", "starlette_sockets", path="/ws", dialect="plain"),
         Contestant("socketio", "python-socketio", "socketio_room", path=_SOCKET_IO, dialect="socket.io"),
         Contestant("grpc", "Patinox gRPC", "patinox_grpc", ours=True, path="0", dialect="grpc"),

@@ -12,7 +12,7 @@ from benchmarks.measures import Measure
 EVERYBODY = ("raw", "native", "fastapi", "nchan", "starlette", "sse-starlette")
 NO_RAW = EVERYBODY[1:]
 OURS = ("native", "fastapi")
-SOCKETS = ("native", "ws-native", "ws-fastapi", "ws-starlette", "socketio")
+SOCKETS = ("native", "ws-native", "ws-fastapi", "ws-asgi", "ws-starlette", "socketio")
 """Those on WebSockets, beside our own SSE."""
 CALLS = ("native", "grpc", "grpc-queue")
 """Those on gRPC, 100 calls a connection, beside our own SSE."""
